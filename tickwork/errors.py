@@ -1,0 +1,118 @@
+"""Every error that tickwork raises on purpose, in one tree, by whose fault it is.
+
+    TickworkError
+    ├── InvalidInputError (ValueError)        the caller's input can never work
+    │   ├── TaskConfigurationError            a task was declared in a contradictory way
+    │   ├── InvalidTriggerError               a schedule that can't be understood or never fires
+    │   ├── InvalidReferenceError             a function that a persistent store can't refer to
+    │   └── InvalidArgumentsError             arguments that don't fit, or don't survive storage
+    ├── NotFoundError (LookupError)           no such thing in the store
+    │   ├── TaskNotFoundError
+    │   └── RunNotFoundError
+    ├── ConflictError                         the thing is there, in another state than needed
+    │   ├── ConflictingTaskError              another task has this id
+    │   └── SchedulerStateError               the scheduler isn't in the state that this call needs
+    ├── StoreError                            the store's side
+    │   ├── StoreUnavailableError             not reachable or too slow: try again
+    │   └── UnreadableRecordError             a row that this version can't understand; it is kept
+    └── TaskError                             raised by a task's own code, stored as it is
+"""
+
+from collections.abc import Mapping
+
+__all__ = [
+    "ConflictError",
+    "ConflictingTaskError",
+    "InvalidArgumentsError",
+    "InvalidInputError",
+    "InvalidReferenceError",
+    "InvalidTriggerError",
+    "NotFoundError",
+    "RunNotFoundError",
+    "SchedulerStateError",
+    "StoreError",
+    "StoreUnavailableError",
+    "TaskConfigurationError",
+    "TaskError",
+    "TaskNotFoundError",
+    "TickworkError",
+    "UnreadableRecordError",
+]
+
+
+class TickworkError(Exception):
+    """The root of all errors that tickwork raises on purpose."""
+
+
+class InvalidInputError(TickworkError, ValueError):
+    """The caller's input could never work; the message says what to do instead."""
+
+
+class TaskConfigurationError(InvalidInputError):
+    """A task was declared in a contradictory or incomplete way."""
+
+
+class InvalidTriggerError(InvalidInputError):
+    """A schedule can't be understood, or has no fire time at all."""
+
+
+class InvalidReferenceError(InvalidInputError):
+    """A function can't be found again from a text, as a persistent store needs."""
+
+
+class InvalidArgumentsError(InvalidInputError):
+    """Arguments don't fit the function's signature, or would not come back equal from the store."""
+
+
+class NotFoundError(TickworkError, LookupError):
+    """Nothing in the store has this id."""
+
+
+class TaskNotFoundError(NotFoundError):
+    """No task has this id."""
+
+
+class RunNotFoundError(NotFoundError):
+    """No run has this id; it may have been pruned."""
+
+
+class ConflictError(TickworkError):
+    """The thing exists, in another state than this call needs."""
+
+
+class ConflictingTaskError(ConflictError):
+    """Another task with a different definition has this id."""
+
+
+class SchedulerStateError(ConflictError):
+    """The scheduler (or the thread that calls it) isn't in the state that this call needs."""
+
+
+class StoreError(TickworkError):
+    """Something went wrong on the store's side."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store can't be reached, is busy or too slow; whether the step took effect is unknown."""
+
+
+class UnreadableRecordError(StoreError):
+    """A stored row can't be understood by this version; it is shown as such and kept."""
+
+
+class TaskError(TickworkError):
+    """An error that a task raises on purpose, stored with its code and details.
+
+    `details` is JSON data.
+    """
+
+    def __init__(
+        self, code: str, message: str = "", details: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(code, message, details)
+        self.code = code
+        self.message = message
+        self.details = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.message else self.code

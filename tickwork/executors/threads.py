@@ -1,0 +1,151 @@
+"""Jobs in a pool of daemon threads, handed over in batches.
+
+One by one, the interpreter lock costs more than a short job: a switch of threads to wake a worker,
+another to report. So jobs wait in a queue that busy workers empty without being woken, and outcomes
+are collected: a worker that finds the queue empty reports at once, otherwise a reporter thread
+does, which comes by as often as the interpreter lets it, so that no outcome ever waits for the end
+of another job.
+
+How many jobs may wait is learned (`Prefetch`): a long job must not be hoarded here while another
+node is idle, and no-op jobs must not wait for the store's round trip between two batches.
+"""
+
+import contextvars
+import os
+from collections import deque
+from collections.abc import Sequence
+from threading import Event, Lock, Thread, current_thread
+from typing import ClassVar
+
+from tickwork.executors.guard import attempt
+from tickwork.executors.ledger import Ledger, checked_limit, drained
+from tickwork.executors.prefetch import Prefetch
+from tickwork.executors.session import Session, SessionExecutor
+from tickwork.interfaces import ExecutorEnvironment, Leftover
+from tickwork.model.jobs import Job, Outcome
+
+__all__ = ["ThreadPoolExecutor"]
+
+_JOIN_S = 2.0
+"""How long a stop waits for threads without a job to end."""
+
+
+class _ThreadSession(Session):
+    """The threads of one life of a `ThreadPoolExecutor`."""
+
+    def __init__(self, workers: int, environment: ExecutorEnvironment) -> None:
+        self.ledger = Ledger(workers, environment.report)
+        self._workers = workers
+        self._prefetch = Prefetch(workers)
+        self._now_us = environment.now_us
+        self._context = contextvars.copy_context()
+        self._ended: deque[Outcome] = deque()
+        self._resting: list[Lock] = []
+        self._to_report = Event()
+        self._threads: list[Thread] = []
+        self._launch()
+
+    def reserve(self, wanted: int) -> int:
+        ledger = self.ledger
+        with ledger.lock:
+            ledger.places = self._workers + self._prefetch.allowance()
+            granted = ledger.grant(wanted)
+            self._prefetch.limited = granted < wanted
+            return granted
+
+    def idle(self) -> int:
+        with self.ledger.lock:
+            return max(0, self._workers - self.ledger.taken())
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        with self.ledger.lock:
+            self.ledger.enter(jobs)
+            self._prefetch.handed_over(len(jobs))
+            woken = [self._resting.pop() for _ in range(min(len(jobs), len(self._resting)))]
+        for bell in woken:
+            bell.release()
+
+    def stop(self, timeout_s: float) -> Leftover:
+        unstarted = self.ledger.close()
+        with self.ledger.lock:
+            woken, self._resting = self._resting, []
+        for bell in woken:
+            bell.release()
+        self.ledger.wait_until_empty(timeout_s)
+        self._flush()
+        leftover = self.ledger.end(unstarted)
+        self._to_report.set()
+        if not leftover.running:
+            for thread in set(self._threads) - {current_thread()}:
+                thread.join(_JOIN_S)
+        return leftover
+
+    def _launch(self) -> None:
+        names = [f"tickwork-worker-{number}" for number in range(1, self._workers + 1)]
+        self._threads = [Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._threads.append(Thread(target=self._report, name="tickwork-reporter", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        """Be a worker: run jobs while there are any, rest until woken, end with the session."""
+        bell = Lock()
+        bell.acquire()
+        copy, now_us, ended = self._context.copy, self._now_us, self._ended
+        while True:
+            job = self._next(bell)
+            if job is not None:
+                ended.append(copy().run(attempt, job, now_us))
+                if not self.ledger.waiting:
+                    self._flush()
+                elif not self._to_report.is_set():
+                    self._to_report.set()
+            elif self.ledger.closing:
+                return
+            else:
+                bell.acquire()
+
+    def _next(self, bell: Lock) -> Job | None:
+        """Take the oldest job; where there is none, lie down to be woken by `bell`."""
+        ledger = self.ledger
+        with ledger.lock:
+            if ledger.waiting:
+                job = ledger.waiting.popleft()
+                ledger.running.add(job)
+                self._prefetch.taken += 1
+                return job
+            if not ledger.closing:
+                self._prefetch.ran_dry()
+                self._resting.append(bell)
+            return None
+
+    def _report(self) -> None:
+        """Be the reporter: pass on what ended while the workers were too busy to."""
+        while not self.ledger.closing or self.ledger.running:
+            self._to_report.wait()
+            self._to_report.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        self.ledger.report(drained(self._ended))
+
+
+class ThreadPoolExecutor(SessionExecutor[_ThreadSession]):
+    """Run functions in daemon threads, `min(32, processors + 4)` of them unless told otherwise.
+
+    A coroutine function that lands here runs to its end on an event loop of its own, in the
+    worker's thread. More jobs may be reserved than there are threads, as long as they are done
+    within moments. A thread can't be killed: what `stop` returns as running goes on, unreported,
+    and keeps its (daemon) thread until it returns.
+    """
+
+    kind: ClassVar[str] = "threadpool"
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        super().__init__()
+        if max_workers is None:
+            max_workers = min(32, (os.cpu_count() or 1) + 4)
+        self._max_workers = checked_limit("max_workers", max_workers)
+
+    def _opened(self, environment: ExecutorEnvironment) -> _ThreadSession:
+        return _ThreadSession(self._max_workers, environment)

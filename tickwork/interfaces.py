@@ -1,0 +1,325 @@
+"""The protocols in which the parts of tickwork meet; the file to read first.
+
+Triggers say when, stores keep, executors run, clocks tell the time; the scheduler decides. None of
+them imports another: each knows only what stands here and in `tickwork.model`. Powers that not
+everybody has are protocols of their own, tested with `isinstance`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+
+from tickwork.model.jobs import Job, Outcome
+
+if TYPE_CHECKING:
+    # Definitions hold triggers, which are defined here.
+    from tickwork.model.definition import DefinitionCodec
+    from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
+    from tickwork.model.steps import (
+        Batch,
+        Beat,
+        Edit,
+        Edited,
+        LeaseReply,
+        LeaseRequest,
+        PlanReply,
+        PlanRequest,
+        PruneRequest,
+        RecoverReply,
+        RecoverRequest,
+        RunQuery,
+        TaskQuery,
+    )
+
+__all__ = [
+    "Anchored",
+    "Arithmetic",
+    "Cancelling",
+    "Clock",
+    "Executor",
+    "ExecutorEnvironment",
+    "InstantTrigger",
+    "Leftover",
+    "Periodic",
+    "Reader",
+    "Store",
+    "StoreEnvironment",
+    "Trigger",
+    "Zoned",
+]
+
+
+@runtime_checkable
+class Trigger(Protocol):
+    """A stateless rule: when to fire next.
+
+    Values are immutable and compare by what they mean. `str(trigger)` is a one-line description
+    for people.
+    """
+
+    kind: ClassVar[str]
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the first fire time strictly after an aware instant, in UTC, or None for never.
+
+        Bounded in time; results increase strictly when fed back.
+        """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data with `kind` and `version`, from which `from_json` makes an equal one."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Make the trigger that `to_json` described.
+
+        Raises:
+            InvalidTriggerError: the data is of another kind or of an unknown version.
+        """
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """A trigger that counts from an anchor, and may not have one yet."""
+
+    def anchored(self, at: datetime) -> Trigger:
+        """Return this trigger counting from `at`; itself where it has an anchor of its own."""
+
+
+@runtime_checkable
+class Zoned(Protocol):
+    """A trigger that reads wall clocks, and may not know in which time zone yet."""
+
+    def in_timezone(self, zone: tzinfo) -> Trigger:
+        """Return this trigger reading in `zone`; itself where it has a time zone of its own."""
+
+
+@runtime_checkable
+class Arithmetic(Protocol):
+    """A trigger that needs no enumeration to catch up."""
+
+    def last_fire_time(self, at: datetime) -> datetime | None:
+        """Return the last fire time at or before `at`, or None where there is none."""
+
+    def count_between(self, after: datetime, until: datetime) -> int:
+        """Return how many fire times lie strictly after `after` and at or before `until`."""
+
+
+@runtime_checkable
+class InstantTrigger(Protocol):
+    """The same three questions, asked and answered in microseconds: what the planner prefers."""
+
+    def next_us(self, after_us: int) -> int | None:
+        """Return the first fire time strictly after `after_us`, or None for never."""
+
+    def last_us(self, at_us: int) -> int | None:
+        """Return the last fire time at or before `at_us`, or None where there is none."""
+
+    def count_us(self, after_us: int, until_us: int) -> int:
+        """Return how many fire times lie in (`after_us`, `until_us`]."""
+
+
+@runtime_checkable
+class Periodic(Protocol):
+    """A trigger whose fire times lie evenly apart in elapsed time."""
+
+    @property
+    def interval(self) -> timedelta:
+        """The time from one fire time to the next."""
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Tells the time, and lets threads wait for it."""
+
+    def now_us(self) -> int:
+        """Return the present instant."""
+
+    def wait(self, until_us: int | None, woken: threading.Event) -> None:
+        """Return at an instant, when `woken` is set, or earlier for no reason; None is never."""
+
+
+class ExecutorEnvironment(NamedTuple):
+    """What a scheduler lends to its executors.
+
+    `now_us` tells the scheduler's time; `report` takes outcomes from any thread, in batches where
+    that is natural, and returns at once; `loop` is the application's event loop, where it has one.
+    """
+
+    now_us: Callable[[], int]
+    report: Callable[[Sequence[Outcome]], None]
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+class Leftover(NamedTuple):
+    """What an executor could not finish when it was stopped."""
+
+    unstarted: list[Job]
+    running: list[Job]
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs jobs; several schedulers' loops may call it at the same time, from any thread."""
+
+    kind: ClassVar[str]
+
+    def open(self, environment: ExecutorEnvironment) -> None:
+        """Begin to work; called once before everything else, and again after a `stop`."""
+
+    def reserve(self, wanted: int) -> int:
+        """Set aside up to `wanted` places and return how many; never blocks.
+
+        Places may be more than can start at once, if the executor expects to be done with the
+        jobs before them within moments.
+        """
+
+    def release(self, places: int) -> None:
+        """Give back places that were reserved and will not be used."""
+
+    def idle(self) -> int:
+        """Return how many jobs would start at once."""
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Take jobs into places reserved before; each is reported exactly once.
+
+        Never raises for what a job does. A place is free again when its job is reported.
+        """
+
+    def stop(self, timeout_s: float) -> Leftover:
+        """Stop starting jobs, wait for running ones, and say what is left after `timeout_s`.
+
+        Jobs that are returned are not reported any more, nor is anything else after this call.
+        Coroutines left over are cancelled and processes ended; threads can't be, they go on.
+        """
+
+
+@runtime_checkable
+class Cancelling(Protocol):
+    """An executor that can end a job it has started."""
+
+    def cancel(self, run_id: str) -> bool:
+        """Ask for the end of a run; it is reported as `cancelled`. False where it isn't here."""
+
+
+class StoreEnvironment(NamedTuple):
+    """What a scheduler lends to its stores: how to read definitions, and the scheduler's time."""
+
+    codec: DefinitionCodec
+    now_us: Callable[[], int]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps tasks, runs and nodes; each method is one atomic step.
+
+    Synchronous and safe to call from several threads and, where `persistent`, from several
+    processes. A step happens whole or not at all. When a step raises `StoreUnavailableError`, it
+    isn't known which, and the caller may repeat it: each is written so that a repetition does
+    nothing new. Records that come back are the caller's own copies. Instants are microseconds.
+    """
+
+    kind: ClassVar[str]
+    persistent: ClassVar[bool]
+    """Whether tasks outlive the process, and other processes may share them."""
+
+    def open(self, environment: StoreEnvironment) -> None:
+        """Make ready to work, creating or migrating the schema; again after `close`."""
+
+    def close(self) -> None:
+        """Let go of connections; what is kept stays."""
+
+    def put(
+        self,
+        tasks: Sequence[TaskRecord],
+        decide: Callable[[TaskRecord, TaskRecord], Edit],
+        new_id: Callable[[], str],
+    ) -> list[Edited]:
+        """Add tasks; all of them or, if `decide` raises, none.
+
+        For an id that exists, `decide(existing, new)` says what becomes of it; an edit whose
+        record has another generation replaces the task. Cost: one look-up and one insert a task.
+        """
+
+    def edit(
+        self,
+        ids: Sequence[str],
+        decide: Callable[[TaskRecord], Edit],
+        new_id: Callable[[], str],
+    ) -> list[Edited]:
+        """Change tasks as `decide` says of each, whatever else happens to them meanwhile.
+
+        The answers are in the order of `ids`; for an id that isn't there, `decide` isn't called and
+        the record is None. Removing a task keeps its runs. The revision grows by one.
+        """
+
+    def plan(self, request: PlanRequest) -> PlanReply:
+        """Turn due tasks into runs: all or nothing for each task, and for the answer as a whole.
+
+        Qualifying: scheduled tasks that are eligible and have `due_us` <= `now_us`, the longest due
+        first. Each moves on as decided, if its revision is still the one that was decided about;
+        its runs are added under their unique slots (a slot that exists already is passed over), and
+        `active` grows by those that are pending. New runs are leased to the node, in the order of
+        planning, up to the capacity of their executor. A second caller sees the tasks moved on.
+        Cost: that of the due rows, found through an index.
+        """
+
+    def lease(self, request: LeaseRequest) -> LeaseReply:
+        """Give pending runs to a node: unleased, eligible, with `available_us` <= `now_us`.
+
+        The longest available first. A lease counts as an attempt, and has a fence higher than any
+        before it in this store. A second caller doesn't get the same run while the lease holds.
+        """
+
+    def finish(self, batch: Batch) -> frozenset[str]:
+        """Write what happened to leased runs; return the ids of those whose lease was lost.
+
+        Each entry takes effect only if the run is still leased under its fence; one that took
+        effect before is accepted again without doing anything. When a run is over, its task's
+        `active` shrinks, as many queued runs as that lets go become available, and where the entry
+        says so `after_run(task, finished_us)` moves the task on.
+        """
+
+    def beat(self, node: NodeRecord, lease_us: int, *, leaving: bool = False) -> Beat:
+        """Renew the leases of a node until `lease_us` from now, by the store's clock.
+
+        A node is registered by its first beat (`beat_us` of 0). Later ones answer `alive` false,
+        and renew nothing, once it has been declared dead. With `leaving` the node is forgotten, or, where runs are
+        still leased to it, left for its lease to end.
+        """
+
+    def recover(self, request: RecoverRequest) -> RecoverReply:
+        """Declare nodes dead whose lease is over, and take their runs over, as decided for each.
+
+        Their entry stays until all their runs are taken over. With `held`, runs leased to `node`
+        itself that it doesn't hold go back to pending as if they had never been leased.
+        """
+
+    def prune(self, request: PruneRequest) -> int:
+        """Forget old runs that are over, and finished tasks; return how many rows went."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Lists what a store keeps, for people; reading changes nothing and imports nothing."""
+
+    def get_task(self, task_id: str) -> TaskRecord | None:
+        """Return a task, or None."""
+
+    def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
+        """Return a page of tasks."""
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        """Return a run, or None."""
+
+    def find_runs(self, query: RunQuery) -> list[RunRecord]:
+        """Return a page of runs, newest first."""
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return the nodes that are registered, also those whose lease is over."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of tasks by schedule state."""

@@ -1,0 +1,146 @@
+"""What a task is, apart from where it stands: the part that a user declares.
+
+A definition is a value: equal definitions are the same declaration, which is how a scheduler sees
+at its next start whether anything changed. It is stored as compact JSON that names only what
+differs from the defaults, so that a row stays readable by people and by later versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tickwork.errors import UnreadableRecordError
+from tickwork.model.policies import Coalesce, Delivery, Scope
+
+if TYPE_CHECKING:
+    from tickwork.interfaces import Trigger
+
+__all__ = ["Definition", "DefinitionCodec", "Unreadable"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """The declared part of a task.
+
+    `payload` is the text of the arguments (see `tickwork.model.values`), `target` the function
+    itself where the store lives in this process; it isn't stored and doesn't count in comparisons.
+    Durations are microseconds.
+    """
+
+    function: str
+    trigger: Trigger
+    name: str
+    payload: str = ""
+    executor: str = "threadpool"
+    coalesce: Coalesce = Coalesce.LATEST
+    misfire_grace_us: int | None = None
+    max_instances: int = 1
+    jitter_us: int = 0
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    fixed_delay: bool = False
+    tags: tuple[str, ...] = ()
+    scope: Scope = Scope.CLUSTER
+    max_history: int | None = None
+    result_ttl_us: int | None = None
+    target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def marks_start(self) -> bool:
+        """Whether a start is written down before it happens, so that it is never repeated."""
+        return self.delivery is Delivery.AT_MOST_ONCE
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands where a definition would, for a row that this version can't understand."""
+
+    text: str
+    reason: str
+
+
+_PLAIN = {
+    each.name: each.default
+    for each in fields(Definition)
+    if each.name not in {"trigger", "target", "tags"}
+}
+_WORDS = {"coalesce": Coalesce, "delivery": Delivery, "scope": Scope}
+
+
+class DefinitionCodec:
+    """Turns definitions into text and back, remembering what it has decoded.
+
+    `load_trigger` makes a trigger of the JSON data that a trigger's `to_json` gave. Thread-safe.
+    """
+
+    def __init__(
+        self, load_trigger: Callable[[Mapping[str, Any]], Trigger], remembered: int = 20_000
+    ) -> None:
+        self._load_trigger = load_trigger
+        self._remembered = remembered
+        self._known: OrderedDict[str, Definition] = OrderedDict()
+        self._lock = Lock()
+
+    def encode(self, definition: Definition) -> str:
+        """Return the text of a definition; equal definitions have equal texts."""
+        data: dict[str, Any] = {"version": VERSION}
+        for name, default in _PLAIN.items():
+            value = getattr(definition, name)
+            if value != default:
+                data[name] = value
+        if definition.tags:
+            data["tags"] = definition.tags
+        data["trigger"] = definition.trigger.to_json()
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+    def decode(self, text: str) -> Definition:
+        """Return the definition of a text.
+
+        Raises:
+            UnreadableRecordError: this version can't understand it.
+        """
+        # A task is decoded each time that it is planned; its text is the honest key, since a
+        # definition can change under the same id.
+        with self._lock:
+            known = self._known.get(text)
+            if known is not None:
+                return known
+        definition = self._decode(text)
+        with self._lock:
+            self._known[text] = definition
+            if len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        return definition
+
+    def read(self, text: str) -> Definition | Unreadable:
+        """Return the definition of a text, or why it can't be understood."""
+        try:
+            return self.decode(text)
+        except UnreadableRecordError as error:
+            return Unreadable(text, str(error))
+
+    def _decode(self, text: str) -> Definition:
+        try:
+            data = json.loads(text)
+            version = data.pop("version")
+            if version != VERSION:
+                raise UnreadableRecordError(
+                    f"definition of version {version!r}; this tickwork reads version {VERSION}: "
+                    "update tickwork here"
+                )
+            data["trigger"] = self._load_trigger(data["trigger"])
+            data["tags"] = tuple(data.get("tags", ()))
+            for name, word in _WORDS.items():
+                if name in data:
+                    data[name] = word(data[name])
+            return Definition(**data)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UnreadableRecordError(
+                f"definition can't be understood: {type(error).__name__}: {error}"
+            ) from error

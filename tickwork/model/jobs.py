@@ -1,0 +1,64 @@
+"""What a scheduler hands to an executor, and what comes back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tickwork.model.policies import RunState
+
+__all__ = ["Job", "Outcome", "RunError"]
+
+
+class RunError(NamedTuple):
+    """Why an attempt failed, as data: safe to store, whatever was raised.
+
+    `code` and `details` are those of a `TaskError`.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    code: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One attempt of a run, ready to be started.
+
+    `target` is called with `args` and `kwargs`. An executor that runs elsewhere sends `reference`
+    and `payload` (the arguments as stored) instead, and has them decoded there. The executor sets
+    `started_us` when it really starts the job; `lease` belongs to the scheduler. A job that is
+    `withdrawn` before it starts must not start; it is reported as cancelled, with a `started_us` of
+    0.
+    """
+
+    run_id: str
+    task_id: str
+    attempt: int
+    target: Callable[..., Any]
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
+    payload: str = ""
+    started_us: int = 0
+    withdrawn: bool = False
+    lease: Any = None
+
+
+class Outcome(NamedTuple):
+    """How one attempt ended: `completed` with a result, or another terminal state with an error.
+
+    `result` is the value that the function returned. Where `encoded` is true it is the stored text
+    of it already (made in another process), or None for a result that can't be stored, which
+    `note` then explains.
+    """
+
+    job: Job
+    state: RunState
+    started_us: int
+    finished_us: int
+    result: Any = None
+    error: RunError | None = None
+    encoded: bool = False
+    note: str | None = None

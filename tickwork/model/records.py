@@ -1,0 +1,113 @@
+"""What a store keeps: one record a task, one a run, one a node.
+
+Records are copies: changing one changes nothing in a store. They are mutable because planner and
+stores change several fields of thousands of them a second; values that users hold are frozen.
+Instants and durations are microseconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.policies import RunState, ScheduleState, Source
+
+__all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord"]
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskRecord:
+    """A task: its definition, and where it stands.
+
+    `generation` tells apart tasks that had the same id one after the other; `revision` grows with
+    each change and is compared before the next one. `fire_us` is the first fire time that isn't
+    planned yet (None: there is none, or it is counted from the end of a run that goes on), `due_us`
+    when to plan it, None while nothing is to be planned. `planned_us` is the last instant that
+    planning has dealt with; nothing at or before it is ever planned again. `catchup_us` is set
+    while a catch-up that was too long for one plan goes on: fire times up to it queue behind each
+    other. `active` counts runs that are pending, running or waiting, `queued` those of them that
+    wait for another run of the task to end. `declared` is the text of the definition as last
+    declared, None while it is that of `definition`. `timing` is the planner's own: the trigger made
+    ready to answer, kept while definition and anchor stay; it isn't stored.
+    """
+
+    id: str
+    generation: int
+    definition: Definition | Unreadable
+    state: ScheduleState = ScheduleState.SCHEDULED
+    revision: int = 0
+    fire_us: int | None = None
+    due_us: int | None = None
+    anchor_us: int = 0
+    planned_us: int | None = None
+    catchup_us: int | None = None
+    active: int = 0
+    queued: int = 0
+    declared: str | None = None
+    problem: str | None = None
+    paused_reason: str | None = None
+    created_us: int = 0
+    updated_us: int = 0
+    timing: object = field(default=None, compare=False, repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """A run: the record of one execution, or of why fire times were not executed.
+
+    `first_us`, `last_us` and `fire_count` are the range of fire times that the run stands for (`exact`
+    is false where there may be more of them); runs that are not scheduled have no `fire_us` and
+    no range. `available_us` is when a pending run may be leased, None while it is leased, queued
+    behind another or over. `node` and `fence` belong to the lease; the fence stays when it ends.
+    `suspect` marks a run that was under way when a node died. `result` and `errors` are JSON text.
+    """
+
+    id: str
+    task_id: str
+    generation: int
+    state: RunState
+    source: Source = Source.SCHEDULED
+    fire_us: int | None = None
+    due_us: int | None = None
+    first_us: int | None = None
+    last_us: int | None = None
+    fire_count: int = 1
+    exact: bool = True
+    function: str = ""
+    executor: str = ""
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    suspect: bool = False
+    available_us: int | None = None
+    node: str | None = None
+    fence: int = 0
+    created_us: int = 0
+    started_us: int | None = None
+    finished_us: int | None = None
+    result: str | None = None
+    errors: str | None = None
+    reason: str | None = None
+    retry_of: str | None = None
+
+
+class Leased(NamedTuple):
+    """A run that a node may execute now, and the definition to execute."""
+
+    run: RunRecord
+    definition: Definition
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeRecord:
+    """One started scheduler in one process. `expires_us` is by the store's clock."""
+
+    id: str
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    started_us: int = 0
+    beat_us: int = 0
+    expires_us: int = 0
+    offset_us: int = 0
+    executors: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()

@@ -1,0 +1,335 @@
+"""The requests that a scheduler makes of a store, and the answers: plain data, no behaviour.
+
+A store doesn't know what a trigger or a policy means. Where a step depends on that, the request
+carries a pure function that decides about one record; the store calls it inside its atomic step,
+again if it has to begin anew, and applies what it returned.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.policies import RunState, ScheduleState, Source
+from tickwork.model.records import Leased, RunRecord, TaskRecord
+
+__all__ = [
+    "Batch",
+    "Beat",
+    "Deferral",
+    "Edit",
+    "Edited",
+    "Eligibility",
+    "Finished",
+    "GivenBack",
+    "LeaseReply",
+    "LeaseRequest",
+    "Mark",
+    "Plan",
+    "PlanReply",
+    "PlanRequest",
+    "PlannedRun",
+    "PruneRequest",
+    "RecoverReply",
+    "RecoverRequest",
+    "RunQuery",
+    "TaskQuery",
+    "Verdict",
+    "new_run",
+]
+
+
+class PlannedRun(NamedTuple):
+    """A run to be made.
+
+    Pending (at once, or `queued` behind others of its task), or a record of fire times that are
+    not executed (missed, skipped) with the reason.
+    """
+
+    state: RunState
+    fire_us: int | None
+    due_us: int
+    first_us: int | None = None
+    last_us: int | None = None
+    fire_count: int = 1
+    exact: bool = True
+    queued: bool = False
+    reason: str | None = None
+    source: Source = Source.SCHEDULED
+
+
+def new_run(
+    planned: PlannedRun, task: TaskRecord, run_id: str, now_us: int, node: str | None, fence: int
+) -> RunRecord:
+    """Return the record of a planned run; leased to a node at once, where one is named."""
+    definition = task.definition
+    pending = planned.state is RunState.PENDING
+    leased = node is not None
+    return RunRecord(
+        id=run_id,
+        task_id=task.id,
+        generation=task.generation,
+        state=planned.state,
+        source=planned.source,
+        fire_us=planned.fire_us,
+        due_us=planned.due_us,
+        first_us=planned.first_us,
+        last_us=planned.last_us,
+        fire_count=planned.fire_count,
+        exact=planned.exact,
+        function=definition.function if isinstance(definition, Definition) else "",
+        executor=definition.executor if isinstance(definition, Definition) else "",
+        attempt=1 if leased else 0,
+        available_us=planned.due_us if pending and not leased and not planned.queued else None,
+        node=node,
+        fence=fence,
+        created_us=now_us,
+        finished_us=None if pending else now_us,
+        reason=planned.reason,
+    )
+
+
+class Plan(NamedTuple):
+    """What becomes of a task that is due: the runs to make, and where it stands then.
+
+    The fields have the names and meanings that they have in `TaskRecord`.
+    """
+
+    runs: Sequence[PlannedRun]
+    state: ScheduleState
+    fire_us: int | None
+    due_us: int | None
+    planned_us: int | None
+    catchup_us: int | None = None
+
+
+class Deferral(NamedTuple):
+    """Why this node can't plan a task now; the task stays as it is.
+
+    With `function` it is about every task of that function.
+    """
+
+    reason: str
+    function: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Which tasks and runs a node can deal with: those of its executors, except the named ones."""
+
+    executors: frozenset[str]
+    without_functions: frozenset[str] = frozenset()
+    without_tasks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """Plan up to `limit` due tasks, and lease up to `capacity` (by executor) of the new runs."""
+
+    node: str
+    now_us: int
+    limit: int
+    eligibility: Eligibility
+    capacity: Mapping[str, int]
+    decide: Callable[[TaskRecord], Plan | Deferral]
+    new_id: Callable[[], str]
+
+
+class PlanReply(NamedTuple):
+    """What was planned.
+
+    `leased` may be started now; `recorded` are the other runs that were made. `more` says that
+    other tasks may be due already; `next_us` is when the next one is, None where there is none.
+    """
+
+    leased: Sequence[Leased] = ()
+    recorded: Sequence[RunRecord] = ()
+    deferred: Sequence[tuple[str, Deferral]] = ()
+    next_us: int | None = None
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """Lease up to `capacity` (by executor) of the runs that are pending and available.
+
+    Suspects are leased only where `suspects` is true, and then at most one. With `only`, no other
+    runs than these are leased.
+    """
+
+    node: str
+    now_us: int
+    eligibility: Eligibility
+    capacity: Mapping[str, int]
+    suspects: bool = True
+    only: frozenset[str] | None = None
+
+
+class LeaseReply(NamedTuple):
+    """What was leased, oldest first, and when the next pending run becomes available.
+
+    `deferred` names tasks whose runs can't be executed here.
+    """
+
+    leased: Sequence[Leased] = ()
+    next_us: int | None = None
+    deferred: Sequence[tuple[str, Deferral]] = ()
+
+
+class Mark(NamedTuple):
+    """A leased run starts (has started) now."""
+
+    run_id: str
+    fence: int
+    started_us: int
+
+
+class GivenBack(NamedTuple):
+    """A leased run goes back to pending at `available_us`.
+
+    One that had not started (`started` false) is as if it had never been leased. With `error` (the
+    JSON text of all errors so far) the attempt failed and will be tried again.
+    """
+
+    run_id: str
+    fence: int
+    available_us: int
+    started: bool = False
+    error: str | None = None
+    reason: str | None = None
+
+
+class Finished(NamedTuple):
+    """A leased run is over. `follows` asks for `Batch.after_run` to be called for its task."""
+
+    run_id: str
+    task_id: str
+    generation: int
+    fence: int
+    state: RunState
+    started_us: int | None
+    finished_us: int
+    result: str | None = None
+    errors: str | None = None
+    reason: str | None = None
+    follows: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """What happened to leased runs, to be written in one atomic step."""
+
+    after_run: Callable[[TaskRecord, int], None]
+    marks: list[Mark] = field(default_factory=list)
+    given_back: list[GivenBack] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.marks or self.given_back or self.finished)
+
+
+class Edit(NamedTuple):
+    """What becomes of a task: its new record (None: removed), and runs to make.
+
+    With `cancel_pending`, its pending runs are cancelled for this reason. `unchanged` leaves
+    everything as it is.
+    """
+
+    task: TaskRecord | None
+    runs: Sequence[PlannedRun] = ()
+    cancel_pending: str | None = None
+    unchanged: bool = False
+
+
+class Edited(NamedTuple):
+    """What an edit did: the record as stored now (None: not there), and the runs that it made."""
+
+    task: TaskRecord | None
+    runs: Sequence[RunRecord] = ()
+
+
+class Verdict(NamedTuple):
+    """What becomes of a run whose node died: pending again, or lost."""
+
+    state: RunState
+    crashes: int
+    suspect: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverRequest:
+    """Take over the runs of dead nodes, and give back own ones that were never received.
+
+    `held` are the ids of the runs that `node` knows to hold; None leaves its runs alone.
+    """
+
+    node: str
+    now_us: int
+    decide: Callable[[RunRecord, Definition | Unreadable | None], Verdict]
+    after_run: Callable[[TaskRecord, int], None]
+    held: frozenset[str] | None = None
+    limit: int = 1_000
+
+
+class RecoverReply(NamedTuple):
+    """The runs that were recovered, as they stand now, and the ids of the nodes found dead."""
+
+    runs: Sequence[RunRecord] = ()
+    dead: Sequence[str] = ()
+    more: bool = False
+
+
+class Beat(NamedTuple):
+    """The answer to a beat: whether the node's lease still held, and the store's time."""
+
+    alive: bool
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRequest:
+    """Forget up to `limit` runs that are over, and finished tasks.
+
+    `histories` says how many of the newest runs of a task to keep; runs (and finished tasks) that
+    ended before `before_us` go whatever their number.
+    """
+
+    histories: Mapping[str, int]
+    before_us: int
+    limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks to list, in which order: all conditions must hold, None means any.
+
+    `trigger` is a trigger's kind; `search` is part of an id or a name. `sort` is `id`, `name`, `next_run_time` or `created_at`,
+    with `-` in front for descending; tasks without the value come last.
+    """
+
+    state: ScheduleState | None = None
+    executor: str | None = None
+    function: str | None = None
+    trigger: str | None = None
+    tag: str | None = None
+    search: str | None = None
+    sort: str = "id"
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs to list, newest first: all conditions must hold, None means any.
+
+    Instants are compared with the creation of the run.
+    """
+
+    task_id: str | None = None
+    states: frozenset[RunState] | None = None
+    source: Source | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+    limit: int = 100
+    offset: int = 0

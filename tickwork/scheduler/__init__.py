@@ -1,0 +1,1 @@
+"""The part that decides: planner, loop, and the face of it all."""

@@ -1,0 +1,148 @@
+"""Telling what happened: one log line per outcome, and events for those who listen."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tickwork.model.events import (
+    Event,
+    RunCancelled,
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunLost,
+    RunMissed,
+    RunSkipped,
+    RunStarted,
+    RunTakenOver,
+    RunTimedOut,
+)
+from tickwork.model.instants import SECOND, from_us
+from tickwork.model.jobs import Outcome
+from tickwork.model.policies import RunState
+from tickwork.model.records import RunRecord
+from tickwork.scheduler.held import Held
+from tickwork.scheduler.listeners import Listeners
+
+__all__ = ["Announcer"]
+
+logger = logging.getLogger("tickwork.runs")
+
+_EVENTS: dict[RunState, type[RunEvent]] = {
+    RunState.PENDING: RunTakenOver,
+    RunState.COMPLETED: RunCompleted,
+    RunState.FAILED: RunFailed,
+    RunState.CANCELLED: RunCancelled,
+    RunState.TIMEOUT: RunTimedOut,
+    RunState.MISSED: RunMissed,
+    RunState.SKIPPED: RunSkipped,
+    RunState.LOST: RunLost,
+}
+_LEVELS = {
+    RunState.COMPLETED: logging.DEBUG,
+    RunState.CANCELLED: logging.INFO,
+    RunState.SKIPPED: logging.INFO,
+}
+
+
+class Announcer:
+    """Tells what happens to the runs of one store."""
+
+    def __init__(self, store: str, listeners: Listeners, now_us: Callable[[], int]) -> None:
+        self.store = store
+        self._listeners = listeners
+        self._now_us = now_us
+
+    def emit(self, make: Callable[..., Event], kind: type[Event], **details: Any) -> None:
+        """Tell listeners of a kind of event, if there are any."""
+        if self._listeners.wants(kind):
+            self._listeners.tell(make(at=from_us(self._now_us()), **details))
+
+    def started(self, held: Held) -> None:
+        """Tell that a run was handed to its executor."""
+        if self._listeners.wants(RunStarted):
+            self._listeners.tell(RunStarted(at=from_us(self._now_us()), **self._of_held(held)))
+
+    def finished(self, held: Held, outcome: Outcome, reason: str | None) -> None:
+        """Tell how an attempt ended."""
+        state = outcome.state
+        kind = _EVENTS[state]
+        level = _LEVELS.get(state, logging.WARNING)
+        error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else None
+        if logger.isEnabledFor(level):
+            self._log(level, held, outcome, error or reason)
+        if self._listeners.wants(kind):
+            self._listeners.tell(
+                kind(
+                    at=from_us(outcome.finished_us),
+                    result=outcome.result,
+                    error=error,
+                    reason=reason,
+                    **self._of_held(held),
+                )
+            )
+
+    def recorded(self, run: RunRecord) -> None:
+        """Tell of a run that isn't executed (now): missed, skipped, lost or taken over."""
+        kind = _EVENTS.get(run.state)
+        if kind is None or (run.state is RunState.PENDING and not run.attempt):
+            return
+        level = _LEVELS.get(run.state, logging.WARNING)
+        word = "taken over" if run.state is RunState.PENDING else run.state.value
+        fields = {
+            "task_id": run.task_id,
+            "run_id": run.id,
+            "fire_time": from_us(run.fire_us) if run.fire_us is not None else None,
+            "attempt": run.attempt,
+        }
+        logger.log(
+            level, "run %s: %s (%s)", word, run.task_id, run.reason or "its node died", extra=fields
+        )
+        if self._listeners.wants(kind):
+            self._listeners.tell(
+                kind(
+                    at=from_us(self._now_us()),
+                    run_id=run.id,
+                    store=self.store,
+                    task_id=run.task_id,
+                    attempt=run.attempt,
+                    fire_time=fields["fire_time"],
+                    fire_count=run.fire_count,
+                    reason=run.reason,
+                )
+            )
+
+    def lease_lost(self, held: Held) -> None:
+        """Tell that the outcome of a run came too late to count."""
+        logger.warning(
+            "outcome discarded: the lease of a run of %s was lost",
+            held.task_id,
+            extra={"task_id": held.task_id, "run_id": held.run_id, "attempt": held.attempt},
+        )
+
+    def _log(self, level: int, held: Held, outcome: Outcome, why: str | None) -> None:
+        late_us = (outcome.started_us - held.due_us) if held.due_us and outcome.started_us else 0
+        logger.log(
+            level,
+            "run %s: %s%s",
+            outcome.state.value,
+            held.task_id,
+            f" ({why})" if why else "",
+            extra={
+                "task_id": held.task_id,
+                "run_id": held.run_id,
+                "fire_time": from_us(held.fire_us) if held.fire_us is not None else None,
+                "attempt": held.attempt,
+                "late_s": late_us / SECOND,
+            },
+        )
+
+    def _of_held(self, held: Held) -> dict[str, Any]:
+        return {
+            "run_id": held.run_id,
+            "task_id": held.task_id,
+            "store": self.store,
+            "attempt": held.attempt,
+            "fire_time": from_us(held.fire_us) if held.fire_us is not None else None,
+            "fire_count": held.fire_count,
+        }

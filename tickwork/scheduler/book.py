@@ -1,0 +1,356 @@
+"""The tasks of a scheduler's stores: adding, changing and looking, whether it fires or not.
+
+Before the scheduler is connected, tasks are `pending`: kept here as they were declared, in no
+store. Connecting writes them; from then on every call is one step of a store.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from tickwork.errors import (
+    ConflictingTaskError,
+    RunNotFoundError,
+    SchedulerStateError,
+    TaskConfigurationError,
+    TaskNotFoundError,
+)
+from tickwork.interfaces import Clock, Reader, Store, Trigger
+from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
+from tickwork.model.policies import ScheduleState, Source
+from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.steps import Edit, Edited, RunQuery, TaskQuery
+from tickwork.scheduler import planner
+from tickwork.scheduler.declaring import Declared
+from tickwork.scheduler.ids import RunIds
+
+__all__ = ["Book"]
+
+_DECLARED_FIELDS = tuple(each.name for each in fields(Definition))
+
+
+class Book:
+    """Tasks by store and id. Thread-safe as far as the stores are."""
+
+    def __init__(
+        self, stores: Mapping[str, Store], clock: Clock, codec: DefinitionCodec, token: str
+    ) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._codec = codec
+        self._ids = RunIds(token)
+        self.pending: dict[tuple[str, str], Declared] = {}
+        self.connected = False
+
+    # --- adding -------------------------------------------------------------------------------
+
+    def add(self, declared: Sequence[Declared]) -> list[tuple[Declared, bool]]:
+        """Add tasks; return each with whether it is new. All are added, or none of a store."""
+        if not self.connected:
+            return [(each, self._await_connection(each)) for each in declared]
+        by_store: dict[str, list[Declared]] = {}
+        for each in declared:
+            by_store.setdefault(each.store, []).append(each)
+        fresh: dict[str, bool] = {}
+        for store, tasks in by_store.items():
+            for each, edited in zip(tasks, self._put(store, tasks), strict=True):
+                fresh[each.id] = edited.task is not None and edited.task.revision == 0
+        return [(each, fresh[each.id]) for each in declared]
+
+    def _await_connection(self, declared: Declared) -> bool:
+        key = (declared.store, declared.id)
+        known = self.pending.get(key)
+        if known is not None and not _same(known.definition, declared.definition):
+            if not declared.updates or declared.unnamed:
+                raise _conflict(declared)
+        self.pending[key] = declared
+        return known is None
+
+    def write_pending(self) -> None:
+        """Put what was declared before into the stores."""
+        self.connected = True
+        declared = list(self.pending.values())
+        try:
+            self.add(declared)
+        except BaseException:
+            self.connected = False
+            raise
+        self.pending.clear()
+
+    def _put(self, store: str, declared: Sequence[Declared]) -> list[Edited]:
+        now_us = self._clock.now_us()
+        by_id = {each.id: each for each in declared}
+        new_id = self._ids.at(now_us)
+        records = [self._record(each, now_us, new_id) for each in declared]
+
+        def decide(existing: TaskRecord, new: TaskRecord) -> Edit:
+            return self._merged(existing, new, by_id[new.id], now_us)
+
+        return self._stores[store].put(records, decide, new_id)
+
+    def _record(self, declared: Declared, now_us: int, new_id: Callable[[], str]) -> TaskRecord:
+        record = TaskRecord(
+            id=declared.id,
+            generation=_generation(new_id()),
+            definition=declared.definition,
+            state=ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED,
+        )
+        return planner.new_task(record, now_us, declared.first_us)
+
+    def _merged(
+        self, existing: TaskRecord, new: TaskRecord, declared: Declared, now_us: int
+    ) -> Edit:
+        """Decide about a task that is declared again."""
+        if isinstance(existing.definition, Unreadable):
+            raise ConflictingTaskError(
+                f"task {existing.id!r} is in the store and can't be understood "
+                f"({existing.definition.reason}); remove it, or choose another id"
+            )
+        current = existing.definition
+        before = self._as_declared(existing)
+        wanted = declared.definition
+        if _is_over(existing) and wanted.trigger == before.trigger and _is_now(wanted.trigger):
+            # "Once, now" said again after it was done is a new task under the old id.
+            return Edit(new)
+        if _same(before, wanted):
+            known = replace(existing, definition=replace(current, target=wanted.target))
+            return Edit(known, unchanged=wanted.target is None)
+        if not declared.updates:
+            raise _conflict(declared)
+        merged = _merge(before, current, wanted)
+        text = None if merged == wanted else self._codec.encode(wanted)
+        changed = replace(existing, definition=merged, declared=text, problem=None)
+        return planner.reconsidered(existing, changed, now_us, declared.first_us)
+
+    def _as_declared(self, task: TaskRecord) -> Definition:
+        if task.declared is not None:
+            return self._codec.decode(task.declared)
+        return planner.definition_of(task)
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def change(
+        self, store: str, task_id: str, alter: Callable[[Definition], Definition],
+        first: Callable[[TaskRecord], int | None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """Change a task's definition; its declaration stays as it was."""
+        pending = self.pending.get((store, task_id))
+        if pending is not None:
+            blank = TaskRecord(id=task_id, generation=0, definition=pending.definition)
+            self.pending[store, task_id] = replace(
+                pending,
+                definition=alter(pending.definition),
+                first_us=first(blank) or pending.first_us,
+            )
+            return
+        now_us = self._clock.now_us()
+
+        def decide(task: TaskRecord) -> Edit:
+            definition = planner.definition_of(task)
+            altered = alter(definition)
+            declared = task.declared or self._codec.encode(definition)
+            changed = replace(task, definition=altered, declared=declared, problem=None)
+            return planner.reconsidered(task, changed, now_us, first(task))
+
+        self._edit(store, task_id, decide)
+
+    def pause(self, store: str, task_id: str, reason: str | None) -> None:
+        """Stop planning a task; runs planned before go on."""
+        pending = self.pending.get((store, task_id))
+        if pending is not None:
+            self.pending[store, task_id] = replace(pending, paused=True)
+            return
+        now_us = self._clock.now_us()
+
+        def decide(task: TaskRecord) -> Edit:
+            if task.state in {ScheduleState.FINISHED, ScheduleState.PAUSED}:
+                return Edit(replace(task, paused_reason=reason or task.paused_reason))
+            paused = replace(
+                task,
+                state=ScheduleState.PAUSED,
+                due_us=None,
+                paused_reason=reason,
+                updated_us=now_us,
+            )
+            return Edit(paused)
+
+        self._edit(store, task_id, decide)
+
+    def resume(self, store: str, task_id: str) -> None:
+        """Go on with a paused task, strictly after now."""
+        pending = self.pending.get((store, task_id))
+        if pending is not None:
+            self.pending[store, task_id] = replace(pending, paused=False)
+            return
+        now_us = self._clock.now_us()
+
+        def decide(task: TaskRecord) -> Edit:
+            if task.state is not ScheduleState.PAUSED:
+                return Edit(task, unchanged=True)
+            return planner.resumed(task, now_us)
+
+        self._edit(store, task_id, decide)
+
+    def remove(self, store: str, task_ids: Sequence[str]) -> list[str]:
+        """Remove tasks and cancel their pending runs; return the ids that were there."""
+        gone = [each for each in task_ids if self.pending.pop((store, each), None) is not None]
+        rest = [each for each in task_ids if each not in gone]
+        if not self.connected or not rest:
+            return gone
+        now_us = self._clock.now_us()
+        there: list[str] = []
+
+        def decide(task: TaskRecord) -> Edit:
+            there.append(task.id)
+            return Edit(None, cancel_pending="its task was removed")
+
+        self._stores[store].edit(rest, decide, self._ids.at(now_us))
+        return [*gone, *dict.fromkeys(there)]
+
+    def run_now(self, store: str, task_id: str, source: Source = Source.MANUAL) -> RunRecord:
+        """Add a run of a task that is executed at once, whatever its schedule says."""
+        if not self.connected:
+            raise SchedulerStateError(
+                f"task {task_id!r} can't be run yet: start the scheduler, or connect() it"
+            )
+        return self.run_all(store, [task_id], source)[0]
+
+    def run_all(self, store: str, task_ids: Sequence[str], source: Source) -> list[RunRecord]:
+        """Add a run of each of these tasks."""
+        now_us = self._clock.now_us()
+
+        def decide(task: TaskRecord) -> Edit:
+            return Edit(task, (planner.manual_run(now_us, source),))
+
+        edits = self._stores[store].edit(task_ids, decide, self._ids.at(now_us))
+        for task_id, edited in zip(task_ids, edits, strict=True):
+            if edited.task is None:
+                raise _missing(task_id)
+        return [run for edited in edits for run in edited.runs]
+
+    def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
+        if not self.connected:
+            raise _missing(task_id)
+        new_id = self._ids.at(self._clock.now_us())
+        (edited,) = self._stores[store].edit([task_id], decide, new_id)
+        if edited.task is None:
+            raise _missing(task_id)
+        return edited
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def store_of(self, task_id: str, store: str | None) -> str:
+        """Return the name of the store that has a task.
+
+        Raises:
+            TaskNotFoundError: none has it.
+            TaskConfigurationError: several have it, or there is no store of the name given.
+        """
+        if store is not None and store not in self._stores:
+            raise TaskConfigurationError(
+                f"there is no store {store!r}; this scheduler has {', '.join(self._stores)}"
+            )
+        names = [store] if store is not None else list(self._stores)
+        found = [name for name in names if (name, task_id) in self.pending]
+        if self.connected:
+            found += [
+                name
+                for name in names
+                if name not in found and self.reader(name).get_task(task_id) is not None
+            ]
+        if not found:
+            raise _missing(task_id)
+        if len(found) > 1:
+            raise TaskConfigurationError(
+                f"several stores have a task {task_id!r}: say store={' or store='.join(found)}"
+            )
+        return found[0]
+
+    def reader(self, store: str) -> Reader:
+        """Return a store as one that can be read."""
+        reader = self._stores[store]
+        if not isinstance(reader, Reader):
+            raise SchedulerStateError(f"store {store!r} can't be listed: it has no Reader methods")
+        return reader
+
+    def record(self, store: str, task_id: str) -> tuple[TaskRecord, ScheduleState]:
+        """Return a task as it stands, with its state as people see it."""
+        pending = self.pending.get((store, task_id))
+        if pending is not None:
+            return self._pending_record(pending), ScheduleState.PENDING
+        task = self.reader(store).get_task(task_id) if self.connected else None
+        if task is None:
+            raise _missing(task_id)
+        return task, task.state
+
+    def _pending_record(self, declared: Declared) -> TaskRecord:
+        state = ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED
+        now_us = self._clock.now_us()
+        record = TaskRecord(
+            id=declared.id, generation=0, definition=declared.definition, state=state
+        )
+        return planner.new_task(record, now_us, declared.first_us)
+
+    def find(self, store: str, query: TaskQuery) -> list[TaskRecord]:
+        """Return a page of the tasks in a store; pending ones are no part of it."""
+        return self.reader(store).find_tasks(query) if self.connected else []
+
+    def run(self, run_id: str) -> tuple[RunRecord, str]:
+        """Return a run and the name of its store."""
+        for name in self._stores if self.connected else ():
+            run = self.reader(name).get_run(run_id)
+            if run is not None:
+                return run, name
+        raise RunNotFoundError(f"there is no run {run_id!r}; it may have been pruned")
+
+    def runs(self, stores: Iterable[str], query: RunQuery) -> list[tuple[RunRecord, str]]:
+        """Return the newest runs of some stores."""
+        if not self.connected:
+            return []
+        wide = replace(query, offset=0, limit=query.offset + query.limit)
+        found = [(run, name) for name in stores for run in self.reader(name).find_runs(wide)]
+        found.sort(key=lambda each: each[0].id, reverse=True)
+        return found[query.offset : query.offset + query.limit]
+
+
+def _same(one: Definition, other: Definition) -> bool:
+    return one == other
+
+
+def _merge(before: Definition, current: Definition, wanted: Definition) -> Definition:
+    """Take what the declaration changed since last time; keep what an operator edited."""
+    changes: dict[str, Any] = {
+        name: getattr(wanted, name)
+        for name in _DECLARED_FIELDS
+        if getattr(wanted, name) != getattr(before, name)
+    }
+    return replace(current, **{**changes, "target": wanted.target})
+
+
+def _is_over(task: TaskRecord) -> bool:
+    return task.state is ScheduleState.FINISHED and not task.active
+
+
+def _is_now(trigger: Trigger) -> bool:
+    return trigger.kind == "date" and getattr(trigger, "run_at", None) is None
+
+
+def _generation(run_id: str) -> int:
+    """Return a number that no other task of this id had: the time, and the node's counter."""
+    return int(run_id[:14], 16) * 1_000 + int(run_id[14:20], 16) % 1_000
+
+
+def _conflict(declared: Declared) -> ConflictingTaskError:
+    if declared.unnamed:
+        return ConflictingTaskError(
+            f"task {declared.id!r} is there already with another definition; give this one an id= "
+            "of its own, or say replace_existing=True to change the first"
+        )
+    return ConflictingTaskError(
+        f"task {declared.id!r} is there already with another definition; choose another id, or say "
+        "replace_existing=True to change it"
+    )
+
+
+def _missing(task_id: str) -> TaskNotFoundError:
+    return TaskNotFoundError(f"there is no task {task_id!r}")

@@ -1,0 +1,387 @@
+"""From what a user says about a task to its definition: everything that can be refused, is here.
+
+What could never work must not get into a store, where it would fail in the middle of a night; so
+each option is checked with a message that says what to do instead.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
+from functools import partial
+from math import isfinite
+from typing import Any
+from uuid import uuid4
+
+from tickwork.errors import InvalidInputError, InvalidReferenceError, TaskConfigurationError
+from tickwork.interfaces import Trigger, Zoned
+from tickwork.model.definition import Definition
+from tickwork.model.functions import (
+    check_signature,
+    is_coroutine_callable,
+    name_of,
+    reference_of,
+    resolve,
+    unwrapped_partial,
+)
+from tickwork.model.instants import SECOND, to_us, us_of
+from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.values import encode_arguments
+from tickwork.scheduler.registry import FunctionRegistry
+from tickwork.wiring import build_trigger
+
+__all__ = [
+    "OPTIONS",
+    "POLICIES",
+    "Declared",
+    "Declarer",
+    "checked_defaults",
+    "named_executor",
+    "read_changes",
+    "read_name",
+    "read_tags",
+]
+
+_LONGEST_ID = 191
+_INJECTED = ("task_id", "run_id")
+
+POLICIES = frozenset(
+    {
+        "coalesce",
+        "misfire_grace_time",
+        "max_instances",
+        "jitter",
+        "delivery",
+        "fixed_delay",
+        "max_history",
+        "result_ttl",
+    }
+)
+"""The options that become fields of a definition as they are."""
+
+OPTIONS = POLICIES | {
+    "args",
+    "kwargs",
+    "id",
+    "name",
+    "executor",
+    "store",
+    "scope",
+    "next_run_time",
+    "replace_existing",
+    "paused",
+    "tags",
+}
+"""All that can be said about a task besides its function and its trigger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A task as a user declared it: not stored yet, its trigger not anchored yet."""
+
+    id: str
+    store: str
+    definition: Definition
+    first_us: int | None = None
+    paused: bool = False
+    updates: bool = False
+    unnamed: bool = False
+
+
+@dataclass(slots=True)
+class Declarer:
+    """Turns what users say into definitions, with the defaults of one scheduler.
+
+    `stores` says of each store by name whether its tasks outlive the process.
+    """
+
+    registry: FunctionRegistry
+    zone: tzinfo
+    stores: Mapping[str, bool]
+    executors: frozenset[str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    _references: dict[Callable[..., Any], str] = field(default_factory=dict)
+
+    def declare(
+        self,
+        function: Callable[..., Any] | str,
+        trigger: Trigger,
+        options: Mapping[str, Any],
+        *,
+        decorated: bool = False,
+    ) -> Declared:
+        """Return the declaration of a task; touches no store."""
+        given = {**self.defaults, **options}
+        trigger, jitter = self.settled(trigger)
+        if jitter is not None:
+            given.setdefault("jitter", jitter)
+        store, scope = self._place(given)
+        target, args, kwargs = self._callable(function)
+        args = (*args, *_sequence("args", given.get("args", ())))
+        kwargs = {**kwargs, **_mapping("kwargs", given.get("kwargs") or {})}
+        check_signature(target, args, kwargs, injected=_INJECTED)
+        reference, local = self._reference(function, target, store, decorated=decorated)
+        definition = Definition(
+            function=reference,
+            trigger=trigger,
+            name=read_name("name", given.get("name") or name_of(target)),
+            payload=encode_arguments(args, kwargs, target) if args or kwargs else "",
+            executor=self._executor(given.get("executor"), target),
+            scope=scope,
+            tags=read_tags(given.get("tags", ())),
+            target=target if local else None,
+            **read_changes({name: given[name] for name in POLICIES if name in given}),
+        )
+        paused = bool(given.get("paused", False))
+        first_us = None
+        if "next_run_time" in given:
+            paused = paused or given["next_run_time"] is None
+            first_us = self.instant(given["next_run_time"])
+        task_id, unnamed = self._id(given.get("id"), definition, store, decorated=decorated)
+        return Declared(
+            id=task_id,
+            store=store,
+            definition=definition,
+            first_us=first_us,
+            paused=paused,
+            updates=decorated or bool(given.get("replace_existing", False)),
+            unnamed=unnamed,
+        )
+
+    def settled(self, trigger: Trigger) -> tuple[Trigger, float | None]:
+        """Return a trigger in its time zone, and the jitter that came with it."""
+        jitter = getattr(trigger, "jitter", None)
+        if isinstance(trigger, Zoned):
+            trigger = trigger.in_timezone(self.zone)
+        return trigger, jitter
+
+    def instant(self, moment: object) -> int | None:
+        """Return a moment that a user named, read in the scheduler's time zone where naive."""
+        if moment is None:
+            return None
+        once, _ = self.settled(build_trigger("date", {"run_at": moment}))
+        only_us: int | None = once.next_us(-(10**17))  # type: ignore[attr-defined]  # a DateTrigger
+        return only_us
+
+    def _place(self, given: Mapping[str, Any]) -> tuple[str, Scope]:
+        scope = _word("scope", Scope, given.get("scope") or Scope.CLUSTER)
+        store = given.get("store")
+        if store is None:
+            store = "local" if scope is Scope.NODE else "default"
+        if store not in self.stores:
+            raise TaskConfigurationError(
+                f"there is no store {store!r}; this scheduler has {', '.join(sorted(self.stores))}"
+            )
+        if scope is Scope.NODE and self.stores[store]:
+            raise TaskConfigurationError(
+                f"a task of scope 'node' lives in this process, not in the store {store!r}; "
+                "leave store= out"
+            )
+        return store, scope
+
+    def _callable(
+        self, function: Callable[..., Any] | str
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        if isinstance(function, str):
+            return resolve(function), (), {}
+        if not callable(function):
+            raise InvalidReferenceError(
+                f"{function!r} can't be called; pass a function or its name as 'module:function'"
+            )
+        return unwrapped_partial(function) if isinstance(function, partial) else (function, (), {})
+
+    def _reference(
+        self,
+        given: Callable[..., Any] | str,
+        target: Callable[..., Any],
+        store: str,
+        *,
+        decorated: bool,
+    ) -> tuple[str, bool]:
+        """Return the name of a function, and whether only this process can know it."""
+        if isinstance(given, str):
+            self.registry.register(given, target)
+            return given, False
+        known = self._known(target)
+        if known is not None:
+            return known, False
+        try:
+            reference = reference_of(target, verify=not decorated)
+        except InvalidReferenceError:
+            if self.stores[store]:
+                raise
+            module = getattr(target, "__module__", None) or type(target).__module__
+            return f"{module}:{name_of(target)}", True
+        self.registry.register(reference, target)
+        self._references[target] = reference
+        return reference, False
+
+    def _known(self, target: Callable[..., Any]) -> str | None:
+        try:
+            return self._references.get(target)
+        except TypeError:
+            return None
+
+    def _executor(self, named: object, target: Callable[..., Any]) -> str:
+        if named is None:
+            if "default" in self.executors:
+                return "default"
+            named = "asyncio" if is_coroutine_callable(target) else "threadpool"
+        return named_executor(named, self.executors)
+
+    def _id(
+        self, given: object, definition: Definition, store: str, *, decorated: bool
+    ) -> tuple[str, bool]:
+        if given is not None:
+            task_id = read_name("id", given)
+            if len(task_id) > _LONGEST_ID:
+                raise TaskConfigurationError(
+                    f"id {task_id[:20]!r}... has {len(task_id)} characters; at most {_LONGEST_ID}"
+                )
+            return task_id, False
+        recurring = definition.trigger.kind != "date"
+        if decorated or (recurring and self.stores[store]):
+            return definition.function, True
+        return uuid4().hex, False
+
+
+def named_executor(name: object, executors: frozenset[str]) -> str:
+    """Return the name of an executor, if there is one of that name."""
+    if not isinstance(name, str) or name not in executors:
+        raise TaskConfigurationError(
+            f"there is no executor {name!r}; this scheduler has {', '.join(sorted(executors))} "
+            "(Scheduler(executors={...}) adds others)"
+        )
+    return name
+
+
+def read_changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the policies that a user named as fields of a definition."""
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        field_name, read = _READERS[name]
+        fields[field_name] = read(name, value)
+    return fields
+
+
+def read_name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TaskConfigurationError(f"{name}={value!r} is not a text that names something")
+    return value
+
+
+def _sequence(name: str, value: object) -> Sequence[Any]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TaskConfigurationError(f"{name}={value!r} is not a list; write {name}=[...]")
+    return value
+
+
+def _mapping(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TaskConfigurationError(f"{name}={value!r} is not a dict; write {name}={{...}}")
+    return value
+
+
+def read_tags(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
+        raise TaskConfigurationError(f"tags={value!r} is not a list of texts; write tags=[...]")
+    tags = sorted(value) if isinstance(value, (set, frozenset)) else value
+    return tuple(dict.fromkeys(read_name("tag", tag) for tag in tags))
+
+
+def _word(name: str, kind: type[Any], value: object) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        words = ", ".join(repr(each.value) for each in kind)
+        raise TaskConfigurationError(f"{name}={value!r} isn't known; use one of {words}") from None
+
+
+def _coalesce(name: str, value: object) -> Coalesce:
+    if isinstance(value, bool):
+        return Coalesce.LATEST if value else Coalesce.ALL
+    word: Coalesce = _word(name, Coalesce, value)
+    return word
+
+
+def _delivery(name: str, value: object) -> Delivery:
+    word: Delivery = _word(name, Delivery, value)
+    return word
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TaskConfigurationError(f"{name}={value!r} must be True or False")
+    return value
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise TaskConfigurationError(
+            f"{name}={value!r} must be a whole number of at least {least}"
+        )
+    return value
+
+
+def _count(name: str, value: object) -> int:
+    return _whole(name, value, 1)
+
+
+def _kept(name: str, value: object) -> int | None:
+    return None if value is None else _whole(name, value, 0)
+
+
+def _duration(name: str, value: object) -> int:
+    if isinstance(value, timedelta):
+        duration_us = us_of(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
+        duration_us = round(value * SECOND)
+    else:
+        raise TaskConfigurationError(
+            f"{name}={value!r} is not a duration; give seconds as a number, or a timedelta"
+        )
+    if duration_us < 0:
+        raise TaskConfigurationError(f"{name}={value!r} must not be negative")
+    return duration_us
+
+
+def _limit(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    duration_us = _duration(name, value)
+    if not duration_us:
+        raise TaskConfigurationError(
+            f"{name}={value!r} would let nothing through; use None for no limit"
+        )
+    return duration_us
+
+
+def _optional(name: str, value: object) -> int:
+    return 0 if value is None else _duration(name, value)
+
+
+_READERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
+    "coalesce": ("coalesce", _coalesce),
+    "misfire_grace_time": ("misfire_grace_us", _limit),
+    "max_instances": ("max_instances", _count),
+    "jitter": ("jitter_us", _optional),
+    "delivery": ("delivery", _delivery),
+    "fixed_delay": ("fixed_delay", _flag),
+    "max_history": ("max_history", _kept),
+    "result_ttl": ("result_ttl_us", _limit),
+}
+
+
+def checked_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's `task_defaults`, if they make sense."""
+    given = dict(defaults)
+    if "mistrigger_grace_time" in given:
+        given["misfire_grace_time"] = given.pop("mistrigger_grace_time")
+    allowed = POLICIES | {"executor", "store", "tags"}
+    for name in given:
+        if name not in allowed:
+            raise InvalidInputError(
+                f"{name!r} can't be a default of all tasks; these can: "
+                f"{', '.join(sorted(allowed))}"
+            )
+    read_changes({name: value for name, value in given.items() if name in POLICIES})
+    return given

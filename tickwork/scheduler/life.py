@@ -1,0 +1,366 @@
+"""The life of a scheduler: new, connected, started, stopped, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import uuid4
+
+from tickwork.errors import InvalidInputError, SchedulerStateError, TickworkError
+from tickwork.interfaces import StoreEnvironment
+from tickwork.model.definition import DefinitionCodec
+from tickwork.model.events import (
+    Event,
+    SchedulerPaused,
+    SchedulerResumed,
+    SchedulerStarted,
+    SchedulerStopped,
+)
+from tickwork.model.instants import from_us
+from tickwork.model.policies import ScheduleState, Source
+from tickwork.model.steps import TaskQuery
+from tickwork.scheduler.book import Book
+from tickwork.scheduler.clock import SystemClock
+from tickwork.scheduler.declaring import Declarer, checked_defaults
+from tickwork.scheduler.facade import AsyncFacade
+from tickwork.scheduler.listeners import Listeners
+from tickwork.scheduler.loop import LoopSettings
+from tickwork.scheduler.processes import refuse_pool_child
+from tickwork.scheduler.registry import FunctionRegistry
+from tickwork.scheduler.runtime import DRAINED_WITHIN_S, Runtime, StopReport
+from tickwork.wiring import build_executor, build_store, load_trigger, read_zone
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from tickwork.interfaces import Clock, Executor, Store
+
+__all__ = ["SchedulerLife"]
+
+_EXECUTORS = ("asyncio", "threadpool", "processpool")
+_LOCAL = "local"
+_LISTED = 1_000
+
+Listener = TypeVar("Listener", bound=Callable[[Any], Any])
+
+
+class SchedulerLife:
+    """What a scheduler is made of, and its states."""
+
+    def __init__(
+        self,
+        store: str | Mapping[str, Any] | Store | None = None,
+        *,
+        stores: Mapping[str, Any] | None = None,
+        executors: Mapping[str, Any] | None = None,
+        task_defaults: Mapping[str, Any] | None = None,
+        timezone: str | tzinfo = "UTC",
+        clock: Clock | None = None,
+        settings: LoopSettings | None = None,
+    ) -> None:
+        self._stores = _build_stores(store, stores)
+        self._executors = _build_executors(executors or {})
+        zone = read_zone(timezone)
+        if zone is None:
+            raise InvalidInputError("timezone=None: name one, such as 'UTC' or 'Europe/Berlin'")
+        self._clock = clock or SystemClock()
+        self._settings = settings or LoopSettings()
+        self._registry = FunctionRegistry()
+        self._listeners = Listeners()
+        self._codec = DefinitionCodec(load_trigger)
+        self._declarer = Declarer(
+            self._registry,
+            zone,
+            {name: each.persistent for name, each in self._stores.items()},
+            frozenset(self._executors),
+            checked_defaults(task_defaults or {}),
+        )
+        self._book = Book(self._stores, self._clock, self._codec, uuid4().hex)
+        self._runtime: Runtime | None = None
+        self._paused = False
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.state}, stores: {', '.join(self._stores)}>"
+
+    @property
+    def state(self) -> str:
+        """`new`, `connected`, `started` or `paused`."""
+        self._stay_in_process()
+        if self._runtime is not None:
+            return "paused" if self._paused else "started"
+        return "connected" if self._book.connected else "new"
+
+    @property
+    def aio(self) -> Any:
+        """The same methods, awaitable, run off the event loop."""
+        return AsyncFacade(self)
+
+    # --- connecting ---------------------------------------------------------------------------
+
+    def connect(self) -> Self:
+        """Open the stores and write what was declared, without firing anything.
+
+        A connected scheduler is a client: it adds, changes and lists tasks that others execute.
+        As a context manager it closes the stores at the end.
+        """
+        with self._lock:
+            self._stay_in_process()
+            if not self._book.connected:
+                self._open()
+            return self
+
+    def _open(self) -> None:
+        environment = StoreEnvironment(self._codec, self._clock.now_us)
+        opened: list[Store] = []
+        try:
+            for store in self._stores.values():
+                store.open(environment)
+                opened.append(store)
+            self._book.write_pending()
+        except BaseException:
+            for store in opened:
+                store.close()
+            raise
+
+    def close(self) -> None:
+        """Close the stores of a connected scheduler; it may be connected again."""
+        with self._lock:
+            if self._runtime is not None:
+                raise SchedulerStateError("the scheduler is started; stop() closes its stores")
+            if self._book.connected:
+                self._book.connected = False
+                for store in self._stores.values():
+                    store.close()
+
+    # --- starting and stopping ----------------------------------------------------------------
+
+    def start(self, paused: bool = False) -> Self:  # noqa: FBT001, FBT002  a field's known spelling
+        """Begin to fire, in threads of its own.
+
+        Called where an event loop runs, coroutine functions run on that loop; otherwise on one
+        that the scheduler owns. With `paused` nothing fires until `resume`.
+
+        Raises:
+            SchedulerStateError: it is started already, or this is a child of a process pool.
+            StoreUnavailableError: a store can't be opened.
+        """
+        try:
+            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        return self._start(loop, paused=paused)
+
+    def _start(self, loop: asyncio.AbstractEventLoop | None, *, paused: bool) -> Self:
+        refuse_pool_child()
+        with self._lock:
+            self._stay_in_process()
+            if self._runtime is not None:
+                raise SchedulerStateError("the scheduler is started already")
+            self.connect()
+            self._paused = paused
+            self._listeners.loop = loop
+            self._runtime = Runtime(
+                self._stores,
+                self._executors,
+                clock=self._clock,
+                registry=self._registry,
+                listeners=self._listeners,
+                settings=self._settings,
+                loop=loop,
+            )
+            self._runtime.start(active=not paused)
+            self._tell(SchedulerStarted)
+            return self
+
+    def stop(self, wait: bool = True, timeout: float = DRAINED_WITHIN_S) -> StopReport:  # noqa: FBT001, FBT002  a field's known spelling
+        """Stop firing, run the tasks of the shutdown trigger, and close the stores.
+
+        With `wait`, what is under way has `timeout` seconds to end. What hasn't ended then is
+        reported: coroutines and processes are ended and their runs given back to the store, threads
+        go on and are taken over by others once their lease is over.
+
+        Raises:
+            SchedulerStateError: called on the event loop that executes runs, which could then never
+                end; use `await scheduler.aio.stop()`, or `wait=False`.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            self.close()
+            return StopReport()
+        if wait and _on_loop(runtime.event_loop):
+            raise SchedulerStateError(
+                "stop() would block the event loop that executes the runs it waits for; use "
+                "`await scheduler.aio.stop()`, `async with scheduler`, or stop(wait=False)"
+            )
+        with self._lock:
+            if self._runtime is None:
+                return StopReport()
+            until = time.monotonic() + (timeout if wait else 0.0)
+            runtime.drain(until)
+            if wait:
+                self._run_shutdown_tasks(runtime, until)
+            report = runtime.stop(until)
+            self._runtime = None
+            self._paused = False
+            self._tell(SchedulerStopped)
+            self._listeners.flush()
+            self.close()
+            return report
+
+    def shutdown(self, wait: bool = True, timeout: float = DRAINED_WITHIN_S) -> StopReport:  # noqa: FBT001, FBT002  a field's known spelling
+        """Do `stop`, by its other name."""
+        return self.stop(wait, timeout)
+
+    def _run_shutdown_tasks(self, runtime: Runtime, until: float) -> None:
+        query = TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED, limit=_LISTED)
+        for name, loop in runtime.loops.items():
+            try:
+                ids = [task.id for task in self._book.find(name, query)]
+                if ids:
+                    runs = self._book.run_all(name, ids, Source.SHUTDOWN)
+                    loop.execute_only(run.id for run in runs)
+            except TickworkError as error:
+                # A store that fails now must not keep the others from stopping cleanly.
+                self._listeners.failed("shutdown tasks", error)
+        runtime.settle(until)
+
+    def pause(self) -> None:
+        """Stop planning and starting in this scheduler; what is under way goes on."""
+        self._set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Go on; what became due meanwhile is planned by each task's policies."""
+        self._set_paused(paused=False)
+
+    def _set_paused(self, *, paused: bool) -> None:
+        runtime = self._runtime
+        if runtime is None:
+            raise SchedulerStateError(
+                "the scheduler isn't started; to begin paused, use start(paused=True)"
+            )
+        if self._paused is not paused:
+            self._paused = paused
+            runtime.set_active(active=not paused)
+            self._tell(SchedulerPaused if paused else SchedulerResumed)
+
+    # --- with, and async with -----------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._book.connected:
+            return self
+        if _running_loop() is not None:
+            raise SchedulerStateError(
+                "`with scheduler` would block the running event loop at its end; "
+                "use `async with scheduler`"
+            )
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        if not self._book.connected:
+            loop = asyncio.get_running_loop()
+            await asyncio.to_thread(self._start, loop, paused=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.stop)
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def on(
+        self, event: type[Event], callback: Listener | None = None
+    ) -> Listener | Callable[[Listener], Listener]:
+        """Tell a function or coroutine function of each event of a class; also a decorator.
+
+        Listeners are called one after the other in a thread of their own; coroutines run on the
+        event loop on which the scheduler was started.
+        """
+        if callback is None:
+
+            def decorate(function: Listener) -> Listener:
+                self._listeners.add(event, function)
+                return function
+
+            return decorate
+        self._listeners.add(event, callback)
+        return callback
+
+    def off(self, event: type[Event], callback: Callable[[Any], Any]) -> None:
+        """Stop telling a listener."""
+        self._listeners.remove(event, callback)
+
+    def _tell(self, kind: type[Event], **details: Any) -> None:
+        if self._listeners.wants(kind):
+            self._listeners.tell(kind(at=from_us(self._clock.now_us()), **details))
+
+    # --- processes ----------------------------------------------------------------------------
+
+    def _stay_in_process(self) -> None:
+        """Begin anew in a forked child: threads, connections and leases stayed behind."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._runtime = None
+        self._listeners.forsake()
+        self._book.connected = False
+        for store in self._stores.values():
+            forsake = getattr(store, "forsake", None)
+            if forsake is not None:
+                forsake()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Book]:
+        self._stay_in_process()
+        if not self._book.connected:
+            raise SchedulerStateError(
+                "the scheduler isn't connected to its stores: start() it, or connect() it to look "
+                "and change without firing"
+            )
+        yield self._book
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop | None) -> bool:
+    return loop is not None and _running_loop() is loop
+
+
+def _build_stores(store: object, stores: Mapping[str, Any] | None) -> dict[str, Store]:
+    if store is not None and stores is not None:
+        raise InvalidInputError("give one store, or stores={...} with a 'default', not both")
+    named = dict(stores) if stores is not None else {"default": store or "memory://"}
+    if "default" not in named:
+        raise InvalidInputError(
+            f"stores={{...}} needs a 'default', it has {', '.join(named) or 'nothing'}"
+        )
+    built = {name: build_store(each) for name, each in named.items()}
+    if _LOCAL in built and built[_LOCAL].persistent:
+        raise InvalidInputError(
+            "the store 'local' is for tasks of scope 'node' and lives in this process; "
+            "choose another name"
+        )
+    built.setdefault(_LOCAL, build_store("memory://"))
+    return built
+
+
+def _build_executors(executors: Mapping[str, Any]) -> dict[str, Executor]:
+    built = {name: build_executor(each) for name, each in executors.items()}
+    for name in _EXECUTORS:
+        if name not in built:
+            built[name] = build_executor(name)
+    return built

@@ -1,0 +1,204 @@
+"""A started scheduler: its loops, their threads, and the executors they share."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import uuid4
+
+from tickwork.errors import StoreError
+from tickwork.interfaces import Cancelling, Clock, Executor, ExecutorEnvironment, Store
+from tickwork.model.instants import SECOND
+from tickwork.model.jobs import Job
+from tickwork.model.records import NodeRecord
+from tickwork.scheduler.announcing import Announcer
+from tickwork.scheduler.held import Held
+from tickwork.scheduler.listeners import Listeners
+from tickwork.scheduler.loop import LoopSettings, StoreLoop
+from tickwork.scheduler.outcomes import dispatcher
+from tickwork.scheduler.registry import FunctionRegistry
+from tickwork.version import __version__
+
+__all__ = ["Runtime", "StopReport"]
+
+logger = logging.getLogger("tickwork.scheduler")
+
+
+class StopReport(NamedTuple):
+    """What a stop left: runs given back to the store (or ended as lost, where their delivery
+    says so), and runs in threads, which can't be ended and go on until their function returns."""
+
+    given_back: tuple[str, ...] = ()
+    still_running: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything had come to its end."""
+        return not (self.given_back or self.still_running)
+
+
+class Runtime:
+    """What exists between a start and a stop."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        executors: Mapping[str, Executor],
+        *,
+        clock: Clock,
+        registry: FunctionRegistry,
+        listeners: Listeners,
+        settings: LoopSettings,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self._executors = executors
+        self._clock = clock
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.event_loop = loop
+        environment = ExecutorEnvironment(clock.now_us, dispatcher(), loop)
+        for executor in executors.values():
+            executor.open(environment)
+        self.loops = {
+            name: StoreLoop(
+                store,
+                clock=clock,
+                executors=executors,
+                registry=registry,
+                announcer=Announcer(name, listeners, clock.now_us),
+                settings=settings,
+                new_node=self._node,
+            )
+            for name, store in stores.items()
+        }
+
+    def _node(self) -> NodeRecord:
+        return NodeRecord(
+            id=uuid4().hex[:12],
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            started_us=self._clock.now_us(),
+            executors=tuple(sorted(self._executors)),
+        )
+
+    def start(self, *, active: bool) -> None:
+        """Begin to tick and to beat, each in threads of their own."""
+        for name, loop in self.loops.items():
+            loop.active = active
+            if self._settings.threaded:
+                self._begin(f"tickwork-loop-{name}", self._tick_on, loop)
+                self._begin(f"tickwork-beat-{name}", self._beat_on, loop)
+
+    def _begin(self, name: str, target: object, loop: StoreLoop) -> None:
+        assert callable(target)
+        thread = threading.Thread(target=target, args=(loop,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _tick_on(self, loop: StoreLoop) -> None:
+        while not self._stopping.is_set():
+            loop.wake.clear()
+            next_us = loop.tick()
+            if next_us is None or next_us > self._clock.now_us():
+                self._clock.wait(next_us, loop.wake)
+
+    def _beat_on(self, loop: StoreLoop) -> None:
+        next_us = self._clock.now_us() + self._settings.beat_us
+        while not self._stopping.is_set():
+            if self._clock.now_us() < next_us:
+                self._clock.wait(next_us, self._stopping)
+                continue
+            next_us = self._clock.now_us() + self._settings.beat_us
+            try:
+                loop.beat()
+            except StoreError as error:
+                logger.warning("beat failed: %s", error, extra={"node": loop.node_id})
+
+    def set_active(self, *, active: bool) -> None:
+        """Let the loops plan and lease, or not."""
+        for loop in self.loops.values():
+            loop.active = active
+            loop.wake.set()
+
+    def drain(self, until: float) -> bool:
+        """Take no new work and wait, until a `time.monotonic()`, for what is under way."""
+        for loop in self.loops.values():
+            loop.draining = True
+            loop.wake.set()
+        return self.settle(until)
+
+    def settle(self, until: float) -> bool:
+        """Wait for draining loops to have nothing under way."""
+        quiet = [self._wait_quiet(loop, until) for loop in self.loops.values()]
+        return all(quiet)
+
+    def _wait_quiet(self, loop: StoreLoop, until: float) -> bool:
+        if self._settings.threaded:
+            return loop.quiet.wait(max(0.0, until - time.monotonic()))
+        while not loop.quiet.is_set():
+            loop.wake.clear()
+            loop.tick()
+            left_s = until - time.monotonic()
+            if loop.quiet.is_set() or left_s <= 0:
+                break
+            loop.wake.wait(min(left_s, 0.05))
+        return loop.quiet.is_set()
+
+    def stop(self, until: float) -> StopReport:
+        """End everything; what isn't done by then is given back."""
+        self._stopping.set()
+        for loop in self.loops.values():
+            loop.wake.set()
+        current = threading.current_thread()
+        for thread in self._threads:
+            if thread is not current:
+                thread.join(max(1.0, until - time.monotonic()))
+        unstarted: list[Job] = []
+        ended: list[Job] = []
+        for executor in self._executors.values():
+            left = executor.stop(max(0.0, until - time.monotonic()))
+            unstarted += left.unstarted
+            if isinstance(executor, Cancelling):
+                ended += left.running
+        return self._leave(unstarted, ended)
+
+    def _leave(self, unstarted: list[Job], ended: list[Job]) -> StopReport:
+        running: list[str] = []
+        for loop in self.loops.values():
+            try:
+                running += loop.give_up(
+                    [job for job in unstarted if _is_of(job, loop)],
+                    [job for job in ended if _is_of(job, loop)],
+                )
+                loop.leave()
+            except StoreError as error:
+                # Others will find the leases over, and take the runs over.
+                logger.warning("could not sign off: %s", error, extra={"node": loop.node_id})
+        report = StopReport(tuple(job.run_id for job in (*unstarted, *ended)), tuple(running))
+        if not report.clean:
+            logger.warning(
+                "stopped in the middle of work: %d runs given back, %d still running in threads",
+                len(report.given_back),
+                len(report.still_running),
+            )
+        return report
+
+    def in_flight(self) -> int:
+        """Return how many runs are leased here and not written back."""
+        return sum(len(loop.in_flight()) for loop in self.loops.values())
+
+
+def _is_of(job: Job, loop: StoreLoop) -> bool:
+    held: Held = job.lease
+    return held.loop is loop
+
+
+DRAINED_WITHIN_S = 30.0
+"""How long a stop waits for what is under way, unless told otherwise."""
+

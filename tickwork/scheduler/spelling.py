@@ -1,0 +1,119 @@
+"""The ways to say when, and what to change: from keyword arguments to a trigger and options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tickwork.errors import TaskConfigurationError
+from tickwork.interfaces import Trigger
+from tickwork.model.definition import Definition
+from tickwork.model.functions import check_signature
+from tickwork.model.values import decode_arguments, encode_arguments
+from tickwork.scheduler.declaring import (
+    OPTIONS,
+    POLICIES,
+    Declarer,
+    named_executor,
+    read_changes,
+    read_name,
+    read_tags,
+)
+from tickwork.wiring import build_trigger, crontab, every
+
+__all__ = ["changed_definition", "read_options", "read_spelling"]
+
+_CHANGEABLE = POLICIES | {"name", "args", "kwargs", "executor", "tags"}
+
+
+def read_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a task, and what is left: the arguments of its trigger."""
+    words = dict(given)
+    if "mistrigger_grace_time" in words:
+        if "misfire_grace_time" in words:
+            raise TaskConfigurationError(
+                "misfire_grace_time and mistrigger_grace_time are the same; give one of them"
+            )
+        words["misfire_grace_time"] = words.pop("mistrigger_grace_time")
+    options = {name: words.pop(name) for name in list(words) if name in OPTIONS}
+    return options, words
+
+
+def read_spelling(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
+    """Return the trigger that was said in exactly one way.
+
+    A trigger or its alias with arguments; `every=` or `interval=` a text, seconds or a timedelta;
+    `cron=` a crontab expression; or `at=` a moment. A time zone goes with each of them.
+    """
+    arguments = dict(arguments)
+    spelled = {
+        name: arguments.pop(name) for name in ("every", "interval", "cron", "at")
+        if arguments.get(name) is not None
+    }  # fmt: skip
+    ways = len(spelled) + (trigger is not None)
+    if not ways:
+        raise TaskConfigurationError(
+            "Either 'interval' or 'cron' must be provided, or a trigger, or 'at'"
+        )
+    if ways > 1:
+        if trigger is None and "cron" in spelled and spelled.keys() & {"interval", "every"}:
+            raise TaskConfigurationError("Only one of 'interval' or 'cron' can be provided, not both")
+        names = [*spelled, *(["a trigger"] if trigger is not None else [])]
+        raise TaskConfigurationError(f"say when in one way only, not with {' and '.join(names)}")
+    if trigger is not None:
+        return build_trigger(trigger, arguments)
+    ((way, value),) = spelled.items()
+    if way == "cron":
+        return crontab(value, arguments)
+    if way == "at":
+        return build_trigger("date", {"run_at": value, **arguments})
+    return every(value, arguments)
+
+
+def changed_definition(
+    declarer: Declarer,
+    changes: Mapping[str, Any],
+    trigger: Trigger | None,
+    target: Callable[..., Any] | None,
+) -> Callable[[Definition], Definition]:
+    """Return what turns a definition into one with some changes; checks what it can beforehand."""
+    for name in changes:
+        if name not in _CHANGEABLE:
+            raise TaskConfigurationError(_unchangeable(name))
+    fields = read_changes({name: changes[name] for name in changes if name in POLICIES})
+    if "name" in changes:
+        fields["name"] = read_name("name", changes["name"])
+    if "tags" in changes:
+        fields["tags"] = read_tags(changes["tags"])
+    if "executor" in changes:
+        fields["executor"] = named_executor(changes["executor"], declarer.executors)
+    if trigger is not None:
+        fields["trigger"], jitter = declarer.settled(trigger)
+        if jitter is not None:
+            fields |= read_changes({"jitter": jitter})
+
+    def alter(definition: Definition) -> Definition:
+        altered = replace(definition, **fields)
+        if "args" in changes or "kwargs" in changes:
+            altered = replace(altered, payload=_payload(definition, changes, target))
+        return altered
+
+    return alter
+
+
+def _payload(
+    definition: Definition, changes: Mapping[str, Any], target: Callable[..., Any] | None
+) -> str:
+    target = definition.target or target
+    args, kwargs = decode_arguments(definition.payload, target)
+    args, kwargs = changes.get("args", args), changes.get("kwargs", kwargs)
+    if target is not None:
+        check_signature(target, args, kwargs, injected=("task_id", "run_id"))
+    return encode_arguments(args, kwargs, target) if args or kwargs else ""
+
+
+def _unchangeable(name: str) -> str:
+    if name == "id":
+        return "ids don't change; add a task under the other id and remove this one"
+    if name in {"store", "scope"}:
+        return f"a task stays where it is, {name} can't be changed; add it anew and remove this one"
+    return f"{name!r} can't be changed; these can: {', '.join(sorted(_CHANGEABLE))}, next_run_time"

@@ -1,0 +1,90 @@
+"""Filters, sorting and pages over what a memory store holds."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from tickwork.errors import InvalidInputError
+from tickwork.model.definition import Definition
+from tickwork.model.policies import TERMINAL
+from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
+from tickwork.stores.memory.shelves import Shelves
+
+__all__ = ["prunable", "runs", "tasks"]
+
+_KEYS: dict[str, Callable[[TaskRecord], str | int | None]] = {
+    "id": lambda task: task.id,
+    "name": lambda task: task.definition.name if isinstance(task.definition, Definition) else "",
+    "next_run_time": lambda task: task.due_us,
+    "created_at": lambda task: task.created_us,
+}
+
+
+def tasks(shelves: Shelves, query: TaskQuery) -> list[TaskRecord]:
+    """Return the tasks of a page."""
+    word = query.sort.removeprefix("-")
+    if word not in _KEYS:
+        raise InvalidInputError(
+            f"can't sort tasks by {query.sort!r}; use one of {', '.join(_KEYS)}, "
+            "with - in front for descending"
+        )
+    key = _KEYS[word]
+    found = sorted(
+        (task for task in shelves.tasks.values() if _matches(task, query)),
+        key=lambda task: task.id,
+    )
+    with_value = [task for task in found if key(task) is not None]
+    with_value.sort(key=lambda task: key(task) or 0, reverse=query.sort.startswith("-"))
+    found = with_value + [task for task in found if key(task) is None]
+    return found[query.offset : query.offset + query.limit]
+
+
+def _matches(task: TaskRecord, query: TaskQuery) -> bool:
+    if query.state is not None and task.state is not query.state:
+        return False
+    definition = task.definition
+    name = definition.name if isinstance(definition, Definition) else ""
+    if query.search is not None:
+        searched = query.search.lower()
+        if searched not in task.id.lower() and searched not in name.lower():
+            return False
+    asked = (query.executor, query.function, query.trigger, query.tag)
+    if asked == (None, None, None, None):
+        return True
+    return isinstance(definition, Definition) and (
+        query.executor in {None, definition.executor}
+        and query.function in {None, definition.function}
+        and query.trigger in {None, definition.trigger.kind}
+        and (query.tag is None or query.tag in definition.tags)
+    )
+
+
+def runs(shelves: Shelves, query: RunQuery) -> Iterable[RunRecord]:
+    """Return the runs of a page."""
+    kept = shelves.runs if query.task_id is None else shelves.by_task.get(query.task_id, {})
+    return islice(_newest(kept, query), query.offset, query.offset + query.limit)
+
+
+def _newest(kept: dict[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
+    for run in reversed(kept.values()):
+        if (
+            (query.states is None or run.state in query.states)
+            and (query.source is None or run.source is query.source)
+            and (query.since_us is None or run.created_us >= query.since_us)
+            and (query.until_us is None or run.created_us <= query.until_us)
+        ):
+            yield run
+
+
+def prunable(shelves: Shelves, request: PruneRequest) -> list[RunRecord]:
+    """Return runs that are over and may be forgotten."""
+    old: dict[str, RunRecord] = {}
+    for task_id, kept in request.histories.items():
+        over = [run for run in shelves.by_task.get(task_id, {}).values() if run.state in TERMINAL]
+        old.update({run.id: run for run in over[: max(0, len(over) - kept)]})
+    for run in shelves.runs.values():
+        if len(old) >= request.limit or run.created_us >= request.before_us:
+            break
+        if run.state in TERMINAL and (run.finished_us or 0) < request.before_us:
+            old[run.id] = run
+    return list(islice(old.values(), request.limit))

@@ -1,0 +1,271 @@
+"""Writing what happened to leased runs, in SQL.
+
+Nearly always all leases of a batch still hold, so it is written under that condition, with a few
+statements for all rows, and only if the database says that fewer rows were touched is it taken
+back and done again after looking which leases were lost.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, select, update
+
+from tickwork.model.definition import Unreadable
+from tickwork.model.policies import TERMINAL, RunState
+from tickwork.model.records import TaskRecord
+from tickwork.model.steps import Batch, Finished, GivenBack, Mark
+from tickwork.stores.sql.rows import task_of
+from tickwork.stores.sql.session import Session, chunks
+
+__all__ = ["finish", "let_go"]
+
+_TERMINAL = frozenset(state.value for state in TERMINAL)
+
+
+class _LeaseLostError(Exception):
+    """Fewer rows were touched than the batch has entries."""
+
+
+def finish(session: Session, batch: Batch) -> frozenset[str]:
+    """Do a store's `finish`."""
+    try:
+        with session.database.writing() as connection:
+            _write(session, connection, batch)
+            return frozenset()
+    except _LeaseLostError:
+        pass
+    with session.database.writing() as connection:
+        holding, rejected = _sorted_out(session, connection, batch)
+        _write(session, connection, holding)
+        return rejected
+
+
+def _write(session: Session, connection: Connection, batch: Batch) -> None:
+    _write_marks(session, connection, batch.marks)
+    for given_back in _alike(batch.given_back):
+        _write_given_back(session, connection, given_back)
+    _write_finished(session, connection, batch.finished)
+    over = Counter((each.task_id, each.generation) for each in batch.finished)
+    follows = {each.task_id: each.finished_us for each in batch.finished if each.follows}
+    let_go(session, connection, over, follows, batch.after_run)
+
+
+def _alike(given_back: Sequence[GivenBack]) -> list[list[GivenBack]]:
+    groups: dict[tuple[bool, bool], list[GivenBack]] = {}
+    for each in given_back:
+        groups.setdefault((each.started, each.error is not None), []).append(each)
+    return list(groups.values())
+
+
+def _held(session: Session) -> tuple[Any, ...]:
+    """Return the conditions under which a lease still holds."""
+    runs = session.tables.runs
+    return (
+        runs.c.id == bindparam("b_id"),
+        runs.c.fence == bindparam("b_fence"),
+        runs.c.node.is_not(None),
+    )
+
+
+def _all_touched(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows and connection.execute(statement, rows).rowcount != len(rows):
+        raise _LeaseLostError
+
+
+def _write_marks(session: Session, connection: Connection, marks: Sequence[Mark]) -> None:
+    runs = session.tables.runs
+    statement = session.once(
+        "mark",
+        lambda: (
+            update(runs)
+            .where(*_held(session))
+            .values(state=RunState.RUNNING.value, started_us=bindparam("b_started_us"))
+        ),
+    )
+    rows = [
+        {"b_id": each.run_id, "b_fence": each.fence, "b_started_us": each.started_us}
+        for each in marks
+    ]
+    _all_touched(connection, statement, rows)
+
+
+def _write_given_back(
+    session: Session, connection: Connection, given_back: Sequence[GivenBack]
+) -> None:
+    runs = session.tables.runs
+    values: dict[str, Any] = {
+        "state": RunState.PENDING.value,
+        "node": None,
+        "available_us": bindparam("b_available_us"),
+        "reason": bindparam("b_reason"),
+    }
+    if not given_back[0].started:
+        values |= {"attempt": runs.c.attempt - 1, "started_us": None}
+    elif given_back[0].error is not None:
+        values |= {"failures": runs.c.failures + 1, "errors": bindparam("b_errors")}
+    rows = [
+        {
+            "b_id": each.run_id,
+            "b_fence": each.fence,
+            "b_available_us": each.available_us,
+            "b_reason": each.reason,
+            **({"b_errors": each.error} if each.error is not None else {}),
+        }
+        for each in given_back
+    ]
+    _all_touched(connection, update(runs).where(*_held(session)).values(values), rows)
+
+
+def _write_finished(session: Session, connection: Connection, finished: list[Finished]) -> None:
+    runs = session.tables.runs
+    statement = session.once(
+        "finish",
+        lambda: (
+            update(runs)
+            .where(*_held(session))
+            .values(
+                state=bindparam("b_state"),
+                node=None,
+                started_us=bindparam("b_started_us"),
+                finished_us=bindparam("b_finished_us"),
+                result=bindparam("b_result"),
+                errors=case(
+                    (bindparam("b_failed") == 1, bindparam("b_errors")), else_=runs.c.errors
+                ),
+                failures=runs.c.failures + bindparam("b_failed"),
+                reason=bindparam("b_reason"),
+            )
+        ),
+    )
+    rows = [
+        {
+            "b_id": each.run_id,
+            "b_fence": each.fence,
+            "b_state": each.state.value,
+            "b_started_us": each.started_us,
+            "b_finished_us": each.finished_us,
+            "b_result": each.result,
+            "b_errors": each.errors,
+            "b_failed": int(each.errors is not None),
+            "b_reason": each.reason,
+        }
+        for each in finished
+    ]
+    _all_touched(connection, statement, rows)
+
+
+def _sorted_out(
+    session: Session, connection: Connection, batch: Batch
+) -> tuple[Batch, frozenset[str]]:
+    """Return the part of a batch that still holds its leases, and the ids whose lease was lost.
+
+    What was written by an earlier, identical call is in neither.
+    """
+    runs = session.tables.runs
+    entries: list[Mark | GivenBack | Finished] = [*batch.marks, *batch.given_back, *batch.finished]
+    rows: dict[str, Any] = {}
+    for some in chunks([each.run_id for each in entries]):
+        found = select(
+            runs.c.id, runs.c.fence, runs.c.node, runs.c.state, runs.c.finished_us
+        ).where(runs.c.id.in_(some))
+        rows.update({row.id: row for row in connection.execute(found.with_for_update())})
+    holding = Batch(batch.after_run)
+    rejected = set()
+    for each in entries:
+        row = rows.get(each.run_id)
+        if row is None or row.fence != each.fence:
+            rejected.add(each.run_id)
+        elif row.node is not None:
+            _add(holding, each)
+        elif not _was_written(row, each):
+            rejected.add(each.run_id)
+    return holding, frozenset(rejected)
+
+
+def _add(batch: Batch, entry: Mark | GivenBack | Finished) -> None:
+    if isinstance(entry, Mark):
+        batch.marks.append(entry)
+    elif isinstance(entry, GivenBack):
+        batch.given_back.append(entry)
+    else:
+        batch.finished.append(entry)
+
+
+def _was_written(row: Any, entry: Mark | GivenBack | Finished) -> bool:
+    if isinstance(entry, Finished):
+        return bool(row.state == entry.state.value and row.finished_us == entry.finished_us)
+    return isinstance(entry, GivenBack) and row.state not in _TERMINAL
+
+
+def let_go(
+    session: Session,
+    connection: Connection,
+    over: Counter[tuple[str, int]],
+    follows: dict[str, int],
+    after_run: Callable[[TaskRecord, int], None],
+) -> None:
+    """Let tasks go on of which some runs (`over`, by id and generation) have ended."""
+    if not over:
+        return
+    tasks = session.tables.tasks
+    statement = session.once(
+        "let_go",
+        lambda: (
+            update(tasks)
+            .where(tasks.c.id == bindparam("b_id"), tasks.c.generation == bindparam("b_generation"))
+            .values(active=tasks.c.active - bindparam("b_over"))
+        ),
+    )
+    connection.execute(
+        statement,
+        [
+            {"b_id": task_id, "b_generation": generation, "b_over": count}
+            for (task_id, generation), count in sorted(over.items())
+        ],
+    )
+    for some in chunks(sorted({task_id for task_id, _ in over})):
+        waiting = select(tasks).where(tasks.c.id.in_(some))
+        named = [task_id for task_id in some if task_id in follows]
+        interesting = tasks.c.queued > 0
+        if named:
+            interesting |= tasks.c.id.in_(named)
+        for row in connection.execute(waiting.where(interesting)).all():
+            task = task_of(row, session.environment.codec)
+            if (task.id, task.generation) in over:
+                _go_on(session, connection, task, follows.get(task.id), after_run)
+
+
+def _go_on(
+    session: Session,
+    connection: Connection,
+    task: TaskRecord,
+    finished_us: int | None,
+    after_run: Callable[[TaskRecord, int], None],
+) -> None:
+    if task.queued:
+        _release(session, connection, task)
+    if finished_us is not None and not isinstance(task.definition, Unreadable):
+        after_run(task, finished_us)
+    task.revision += 1
+    session.update_task(connection, task)
+
+
+def _release(session: Session, connection: Connection, task: TaskRecord) -> None:
+    """Make as many queued runs available as may run now; the oldest first."""
+    definition = task.definition
+    limit = 1 if isinstance(definition, Unreadable) else definition.max_instances
+    runs = session.tables.runs
+    queued = runs.c.queued_us.is_not(None)
+    mine = (runs.c.task_id == task.id, runs.c.generation == task.generation, queued)
+    still = connection.execute(select(runs.c.id).where(*mine).order_by(runs.c.queued_us)).scalars()
+    waiting = list(still)
+    room = limit - (task.active - len(waiting))
+    free = waiting[: max(0, room)]
+    task.queued = len(waiting) - len(free)
+    for some in chunks(free):
+        connection.execute(
+            update(runs)
+            .where(runs.c.id.in_(some))
+            .values(available_us=runs.c.queued_us, queued_us=None)
+        )

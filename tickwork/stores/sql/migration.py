@@ -1,0 +1,57 @@
+"""Bringing a database to the newest schema, through alembic.
+
+Alembic is only imported where there is something to do; a database that is up to date is
+recognised by one query.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, column, inspect, select, table
+
+from tickwork.errors import StoreError
+from tickwork.stores.sql.database import Database
+from tickwork.stores.sql.schema import HEAD
+
+__all__ = ["MIGRATIONS", "current_version", "upgrade"]
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def current_version(connection: Connection, prefix: str) -> str | None:
+    """Return the version of the schema that a database has, or None where it has none."""
+    name = f"{prefix}version"
+    if not inspect(connection).has_table(name):
+        return None
+    return connection.execute(select(column("version_num")).select_from(table(name))).scalar()
+
+
+def upgrade(database: Database, prefix: str) -> None:
+    """Create the schema or bring it up to date, once, whoever else tries at the same time.
+
+    Raises:
+        StoreError: a newer tickwork has been here; nothing is changed.
+    """
+    with database.reading() as connection:
+        if current_version(connection, prefix) == HEAD:
+            return
+    with database.writing() as connection:
+        version = current_version(connection, prefix)
+        if version == HEAD:
+            return
+        if version is not None and version > HEAD:
+            raise StoreError(
+                f"{database.url} has schema version {version}, this tickwork knows {HEAD}: "
+                "update tickwork here before using this store"
+            )
+        _run_migrations(connection, prefix)
+
+
+def _run_migrations(connection: Connection, prefix: str) -> None:
+    from alembic import command  # noqa: PLC0415  slow to import, rarely needed
+    from alembic.config import Config  # noqa: PLC0415  as above
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["prefix"] = prefix
+    command.upgrade(config, "head")

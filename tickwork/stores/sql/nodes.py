@@ -1,0 +1,135 @@
+"""Nodes, their leases, and what dead ones leave behind, in SQL.
+
+A run's lease lasts as long as its node's: one row is renewed for all of them. A node is dead once
+somebody has written so (`expires_us` of 0); from then on it can't renew, whatever its clock says.
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from tickwork.model.policies import RunState
+from tickwork.model.records import NodeRecord, RunRecord
+from tickwork.model.steps import Beat, RecoverReply, RecoverRequest
+from tickwork.stores.sql.finishing import let_go
+from tickwork.stores.sql.rows import node_row, run_of
+from tickwork.stores.sql.session import Session
+
+__all__ = ["beat", "recover"]
+
+
+def beat(session: Session, node: NodeRecord, lease_us: int, *, leaving: bool) -> Beat:
+    """Do a store's `beat`."""
+    nodes, runs = session.tables.nodes, session.tables.runs
+    now_us = session.environment.now_us()
+    with session.database.writing() as connection:
+        mine = nodes.c.id == node.id
+        if leaving:
+            held = select(func.count()).select_from(runs).where(runs.c.node == node.id)
+            if not connection.execute(held).scalar_one():
+                connection.execute(delete(nodes).where(mine))
+            return Beat(alive=True, now_us=now_us)
+        row = node_row(replace(node, beat_us=now_us, expires_us=now_us + lease_us))
+        if node.beat_us:
+            renewed = update(nodes).where(mine, nodes.c.expires_us > 0).values(row)
+            alive = connection.execute(renewed).rowcount == 1
+        else:
+            connection.execute(delete(nodes).where(mine))
+            connection.execute(insert(nodes), [row])
+            alive = True
+        return Beat(alive=alive, now_us=now_us)
+
+
+def recover(session: Session, request: RecoverRequest) -> RecoverReply:
+    """Do a store's `recover`."""
+    nodes = session.tables.nodes
+    over = (nodes.c.id != request.node, nodes.c.expires_us <= session.environment.now_us())
+    looking = select(nodes.c.id).where(*over)
+    with session.database.reading() as connection:
+        candidates = connection.execute(looking.limit(1)).scalar()
+    if candidates is None and request.held is None:
+        return RecoverReply()
+    with session.database.writing() as connection:
+        recovered: list[RunRecord] = []
+        dead = list(connection.execute(looking.with_for_update(skip_locked=True)).scalars())
+        more = False
+        for node_id in dead:
+            connection.execute(update(nodes).where(nodes.c.id == node_id).values(expires_us=0))
+            room = request.limit - len(recovered)
+            runs = _take_over(session, connection, node_id, request, room) if room else []
+            recovered += runs
+            if len(runs) == room:
+                more = True
+            else:
+                connection.execute(delete(nodes).where(nodes.c.id == node_id))
+        if request.held is not None:
+            recovered += _give_back_strays(session, connection, request)
+        return RecoverReply(recovered, dead, more)
+
+
+def _take_over(
+    session: Session, connection: Connection, node_id: str, request: RecoverRequest, limit: int
+) -> list[RunRecord]:
+    runs, tasks = session.tables.runs, session.tables.tasks
+    same = (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation)
+    found = connection.execute(
+        select(runs, tasks.c.definition)
+        .join_from(runs, tasks, same, isouter=True)
+        .where(runs.c.node == node_id)
+        .limit(limit)
+        .with_for_update(of=runs)
+    ).all()
+    recovered = []
+    over: Counter[tuple[str, int]] = Counter()
+    for row in found:
+        run = run_of(row)
+        text = row.definition
+        definition = None if text is None else session.environment.codec.read(text)
+        verdict = request.decide(run, definition)
+        run.state, run.crashes = verdict.state, verdict.crashes
+        run.suspect, run.reason, run.node = verdict.suspect, verdict.reason, None
+        if verdict.state is RunState.PENDING:
+            run.available_us = run.due_us or request.now_us
+        else:
+            run.finished_us = request.now_us
+            over[run.task_id, run.generation] += 1
+        _write(session, connection, run)
+        recovered.append(run)
+    follows = {task_id: request.now_us for task_id, _ in over}
+    let_go(session, connection, over, follows, request.after_run)
+    return recovered
+
+
+def _write(session: Session, connection: Connection, run: RunRecord) -> None:
+    runs = session.tables.runs
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run.id)
+        .values(
+            state=run.state.value,
+            crashes=run.crashes,
+            suspect=run.suspect,
+            reason=run.reason,
+            node=None,
+            attempt=run.attempt,
+            available_us=run.available_us,
+            started_us=run.started_us,
+            finished_us=run.finished_us,
+        )
+    )
+
+
+def _give_back_strays(
+    session: Session, connection: Connection, request: RecoverRequest
+) -> list[RunRecord]:
+    runs = session.tables.runs
+    found = connection.execute(select(runs).where(runs.c.node == request.node)).all()
+    strays = [run_of(row) for row in found if row.id not in (request.held or ())]
+    for run in strays:
+        run.state, run.node, run.started_us = RunState.PENDING, None, None
+        run.attempt -= 1
+        run.available_us = run.due_us or request.now_us
+        _write(session, connection, run)
+    return strays
+

@@ -1,0 +1,284 @@
+"""Planning and leasing in SQL.
+
+Both look first, without locks, whether there is anything to do: an idle scheduler never writes.
+Then one transaction locks the rows (on SQLite the whole database, elsewhere the rows themselves,
+passing over those that another node works on), decides, writes, and commits.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy.exc import IntegrityError
+
+from tickwork.errors import StoreUnavailableError, UnreadableRecordError
+from tickwork.model.definition import Unreadable
+from tickwork.model.policies import RunState
+from tickwork.model.records import Leased, RunRecord, TaskRecord
+from tickwork.model.steps import (
+    Deferral,
+    LeaseReply,
+    LeaseRequest,
+    Plan,
+    PlannedRun,
+    PlanReply,
+    PlanRequest,
+    new_run,
+)
+from tickwork.stores.sql.rows import run_of, run_row, task_of
+from tickwork.stores.sql.session import Session, eligible
+
+__all__ = ["lease", "plan"]
+
+_TRIES = 3
+
+
+def plan(session: Session, request: PlanRequest) -> PlanReply:
+    """Do a store's `plan`."""
+    next_us = _next_due(session, request)
+    if next_us is None or next_us > request.now_us:
+        return PlanReply(next_us=next_us)
+    careful = False
+    for _ in range(_TRIES):
+        try:
+            with session.database.writing() as connection:
+                return _Planning(session, connection, request, careful=careful).reply()
+        except IntegrityError:
+            # A slot is taken: this task has been moved back by hand. Look before adding.
+            careful = True
+    raise StoreUnavailableError("slots are being taken while they are planned; will try again")
+
+
+def _next_due(session: Session, request: PlanRequest) -> int | None:
+    tasks = session.tables.tasks
+    with session.database.reading() as connection:
+        found = connection.execute(
+            select(tasks.c.due_us)
+            .where(tasks.c.due_us.is_not(None), *eligible(tasks, request.eligibility, "id"))
+            .order_by(tasks.c.due_us)
+            .limit(1)
+        )
+        return found.scalar()
+
+
+class _Planning:
+    """One transaction that plans."""
+
+    def __init__(
+        self, session: Session, connection: Connection, request: PlanRequest, *, careful: bool
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._request = request
+        self._careful = careful
+        self._capacity = dict(request.capacity)
+        self._leased: list[Leased] = []
+        self._recorded: list[RunRecord] = []
+        self._deferred: list[tuple[str, Deferral]] = []
+        self._moves: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+        self._fence = 0
+
+    def reply(self) -> PlanReply:
+        due = self._connection.execute(self._due()).all()
+        if due and any(self._capacity.values()):
+            self._fence = self._session.next_fence(self._connection)
+        for row in due:
+            self._consider(row)
+        self._write()
+        # What comes next may have been locked by others; the next look will tell.
+        return PlanReply(self._leased, self._recorded, self._deferred, None, more=bool(due))
+
+    def _due(self) -> Select[Any]:
+        tasks = self._session.tables.tasks
+        request = self._request
+        return (
+            select(tasks)
+            .where(tasks.c.due_us <= request.now_us, *eligible(tasks, request.eligibility, "id"))
+            .order_by(tasks.c.due_us)
+            .limit(request.limit)
+            .with_for_update(skip_locked=True)
+        )
+
+    def _consider(self, row: Row[Any]) -> None:
+        task = task_of(row, self._session.environment.codec)
+        if isinstance(task.definition, Unreadable):
+            self._deferred.append((task.id, Deferral(task.definition.reason)))
+            return
+        decision = self._request.decide(task)
+        if isinstance(decision, Deferral):
+            self._deferred.append((task.id, decision))
+            return
+        planned: Iterable[PlannedRun] = decision.runs
+        if self._careful:
+            planned = self._session.free_slots(self._connection, task, planned)
+        for each in planned:
+            self._add(task, each)
+        self._moves.append(_move(task, decision))
+
+    def _add(self, task: TaskRecord, planned: PlannedRun) -> None:
+        request = self._request
+        pending = planned.state is RunState.PENDING
+        definition = task.definition
+        assert not isinstance(definition, Unreadable)
+        free = self._capacity.get(definition.executor, 0)
+        leased = pending and not planned.queued and free > 0
+        node = request.node if leased else None
+        fence = self._fence if leased else 0
+        run = new_run(planned, task, request.new_id(), request.now_us, node, fence)
+        if leased:
+            self._capacity[definition.executor] = free - 1
+            self._leased.append(Leased(run, definition))
+        else:
+            self._recorded.append(run)
+        task.active += pending
+        task.queued += planned.queued
+        self._rows.append(run_row(run, queued=planned.queued))
+
+    def _write(self) -> None:
+        if not self._moves:
+            return
+        tasks = self._session.tables.tasks
+        columns = [name for name in self._moves[0] if not name.startswith("b_")]
+        statement = self._session.once(
+            "move",
+            lambda: (
+                update(tasks)
+                .where(
+                    tasks.c.id == bindparam("b_id"), tasks.c.revision == bindparam("b_revision")
+                )
+                .values({name: bindparam(name) for name in columns})
+            ),
+        )
+        moved = self._connection.execute(statement, self._moves)
+        if moved.rowcount != len(self._moves):
+            raise StoreUnavailableError("tasks were changed while they were planned; try again")
+        self._session.insert_runs(self._connection, self._rows)
+
+
+def _move(task: TaskRecord, decision: Plan) -> dict[str, Any]:
+    return {
+        "b_id": task.id,
+        "b_revision": task.revision,
+        "revision": task.revision + 1,
+        "state": decision.state.value,
+        "fire_us": decision.fire_us,
+        "due_us": decision.due_us,
+        "planned_us": decision.planned_us,
+        "catchup_us": decision.catchup_us,
+        "active": task.active,
+        "queued": task.queued,
+        "problem": None,
+    }
+
+
+def lease(session: Session, request: LeaseRequest) -> LeaseReply:
+    """Do a store's `lease`."""
+    next_us = _next_available(session, request)
+    if next_us is None or next_us > request.now_us:
+        return LeaseReply(next_us=next_us)
+    if not any(request.capacity.values()):
+        return LeaseReply()
+    leased: list[Leased] = []
+    deferred: list[tuple[str, Deferral]] = []
+    with session.database.writing() as connection:
+        found: list[Row[Any]] = []
+        suspects_left = int(request.suspects)
+        for executor, room in request.capacity.items():
+            take = _Taking(session, connection, request, executor)
+            suspects = take.rows(min(suspects_left, room), suspect=True)
+            suspects_left -= len(suspects)
+            found += (*suspects, *take.rows(room - len(suspects), suspect=False))
+        fence = session.next_fence(connection) if found else 0
+        for row in found:
+            _take(session, row, request.node, fence, leased, deferred)
+        _write_leases(session, connection, leased)
+    return LeaseReply(leased, None if leased else next_us, deferred)
+
+
+def _next_available(session: Session, request: LeaseRequest) -> int | None:
+    runs = session.tables.runs
+    conditions = [runs.c.available_us.is_not(None), *eligible(runs, request.eligibility, "task_id")]
+    if not request.suspects:
+        conditions.append(runs.c.suspect.is_(False))
+    with session.database.reading() as connection:
+        first = select(runs.c.available_us).where(*conditions).order_by(runs.c.available_us)
+        return connection.execute(first.limit(1)).scalar()
+
+
+class _Taking:
+    """Finds the runs of one executor that may be leased."""
+
+    def __init__(
+        self, session: Session, connection: Connection, request: LeaseRequest, executor: str
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._request = request
+        self._executor = executor
+
+    def rows(self, limit: int, *, suspect: bool) -> list[Row[Any]]:
+        if limit <= 0:
+            return []
+        runs, tasks = self._session.tables.runs, self._session.tables.tasks
+        statement = (
+            select(runs, tasks.c.definition)
+            .join_from(runs, tasks, runs.c.task_id == tasks.c.id)
+            .where(
+                runs.c.available_us <= self._request.now_us,
+                *eligible(runs, self._request.eligibility, "task_id"),
+                runs.c.executor == self._executor,
+                runs.c.suspect.is_(suspect),
+            )
+            .order_by(runs.c.available_us)
+            .limit(limit)
+            .with_for_update(skip_locked=True, of=runs)
+        )
+        if self._request.only is not None:
+            statement = statement.where(runs.c.id.in_(sorted(self._request.only)))
+        return list(self._connection.execute(statement).all())
+
+
+def _take(  # noqa: PLR0917  cut out of the function above for its length
+    session: Session,
+    row: Row[Any],
+    node: str,
+    fence: int,
+    leased: list[Leased],
+    deferred: list[tuple[str, Deferral]],
+) -> None:
+    try:
+        definition = session.environment.codec.decode(row.definition)
+    except UnreadableRecordError as error:
+        deferred.append((row.task_id, Deferral(str(error))))
+        return
+    run = run_of(row)
+    run.node, run.fence, run.available_us = node, fence, None
+    run.attempt += 1
+    leased.append(Leased(run, definition))
+
+
+def _write_leases(session: Session, connection: Connection, leased: list[Leased]) -> None:
+    if not leased:
+        return
+    runs = session.tables.runs
+    statement = session.once(
+        "lease",
+        lambda: (
+            update(runs)
+            .where(runs.c.id == bindparam("b_id"))
+            .values(
+                node=bindparam("b_node"),
+                fence=bindparam("b_fence"),
+                attempt=bindparam("b_attempt"),
+                available_us=None,
+            )
+        ),
+    )
+    connection.execute(
+        statement,
+        [
+            {"b_id": run.id, "b_node": run.node, "b_fence": run.fence, "b_attempt": run.attempt}
+            for run, _ in leased
+        ],
+    )

@@ -1,0 +1,144 @@
+"""Rows as records, and records as rows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Row
+
+from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
+from tickwork.model.policies import RunState, ScheduleState, Source
+from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
+
+__all__ = ["node_of", "node_row", "run_of", "run_row", "task_of", "task_row", "unreadable_words"]
+
+_RUN_STATES = {state.value: state for state in RunState}
+_SOURCES = {source.value: source for source in Source}
+_TASK_STATES = {state.value: state for state in ScheduleState}
+
+_RUN_COLUMNS = tuple(each.name for each in fields(RunRecord))
+
+_SAME_IN_TASK = (
+    "id",
+    "generation",
+    "revision",
+    "fire_us",
+    "due_us",
+    "anchor_us",
+    "planned_us",
+    "catchup_us",
+    "active",
+    "queued",
+    "declared",
+    "problem",
+    "paused_reason",
+    "created_us",
+    "updated_us",
+)
+
+
+def task_of(row: Row[Any], codec: DefinitionCodec) -> TaskRecord:
+    """Return the record of a task's row, also of one that can't be understood."""
+    return TaskRecord(
+        definition=codec.read(row.definition),
+        state=_TASK_STATES.get(row.state, ScheduleState.PAUSED),
+        **{name: getattr(row, name) for name in _SAME_IN_TASK},
+    )
+
+
+def task_row(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:
+    """Return the row of a task."""
+    row: dict[str, Any] = {name: getattr(task, name) for name in _SAME_IN_TASK}
+    row["state"] = task.state.value
+    definition = task.definition
+    if isinstance(definition, Unreadable):
+        row |= {"definition": definition.text, **unreadable_words()}
+    else:
+        row |= _definition_columns(definition, codec)
+    return row
+
+
+def unreadable_words() -> dict[str, str]:
+    """Return the columns that repeat a definition's words, for one that has none to read."""
+    return {"name": "", "function": "", "executor": "", "trigger_kind": "", "tags": ""}
+
+
+def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[str, str]:
+    return {
+        "definition": codec.encode(definition),
+        "name": definition.name,
+        "function": definition.function,
+        "executor": definition.executor,
+        "trigger_kind": definition.trigger.kind,
+        # A tag is found as JSON text with its quotes, which no other tag contains.
+        "tags": json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
+    }
+
+
+def run_of(row: Row[Any]) -> RunRecord:
+    """Return the record of a run's row."""
+    mapping = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
+    data = {name: mapping[name] for name in _RUN_COLUMNS}
+    data["state"] = _RUN_STATES[row.state]
+    data["source"] = _SOURCES[row.source]
+    data["exact"] = bool(row.exact)
+    data["suspect"] = bool(row.suspect)
+    return RunRecord(**data)
+
+
+def run_row(run: RunRecord, *, queued: bool) -> dict[str, Any]:
+    """Return the row of a run."""
+    return {
+        "id": run.id,
+        "task_id": run.task_id,
+        "generation": run.generation,
+        "state": run.state.value,
+        "source": run.source.value,
+        "fire_us": run.fire_us,
+        "due_us": run.due_us,
+        "first_us": run.first_us,
+        "last_us": run.last_us,
+        "fire_count": run.fire_count,
+        "exact": run.exact,
+        "function": run.function,
+        "executor": run.executor,
+        "attempt": run.attempt,
+        "failures": run.failures,
+        "crashes": run.crashes,
+        "suspect": run.suspect,
+        "available_us": run.available_us,
+        "node": run.node,
+        "fence": run.fence,
+        "created_us": run.created_us,
+        "started_us": run.started_us,
+        "finished_us": run.finished_us,
+        "result": run.result,
+        "errors": run.errors,
+        "reason": run.reason,
+        "retry_of": run.retry_of,
+        "queued_us": run.due_us if queued else None,
+    }
+
+
+def node_of(row: Row[Any]) -> NodeRecord:
+    """Return the record of a node's row."""
+    data: Mapping[str, Any] = row._mapping  # noqa: SLF001  as above
+    lists = {name: tuple(json.loads(data[name])) for name in ("executors", "unresolved")}
+    return NodeRecord(**{**data, **lists})
+
+
+def node_row(node: NodeRecord) -> dict[str, Any]:
+    """Return the row of a node."""
+    return {
+        "id": node.id,
+        "host": node.host,
+        "pid": node.pid,
+        "version": node.version,
+        "started_us": node.started_us,
+        "beat_us": node.beat_us,
+        "expires_us": node.expires_us,
+        "offset_us": node.offset_us,
+        "executors": json.dumps(node.executors),
+        "unresolved": json.dumps(node.unresolved),
+    }

@@ -1,0 +1,126 @@
+"""What the steps of a SQL store share: its tables, codec and clock, and small statements."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
+
+from tickwork.interfaces import StoreEnvironment
+from tickwork.model.policies import RunState
+from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.steps import Edit, Eligibility, PlannedRun, new_run
+from tickwork.stores.sql.database import Database
+from tickwork.stores.sql.rows import run_row, task_row
+from tickwork.stores.sql.schema import Tables
+
+__all__ = ["CHUNK", "Session", "chunks", "eligible"]
+
+_Item = TypeVar("_Item")
+
+CHUNK = 500
+"""How many ids one statement names at most: SQLite once allowed 999 parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open SQL store, as its steps see it."""
+
+    database: Database
+    tables: Tables
+    environment: StoreEnvironment
+    _statements: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return a statement that is built only once: building costs more than running it."""
+        statement = self._statements.get(name)
+        if statement is None:
+            statement = self._statements[name] = make()
+        return statement
+
+    def next_fence(self, connection: Connection) -> int:
+        """Return a fence that is higher than all before it."""
+        counters = self.tables.counters
+        mine = counters.c.name == "fence"
+        connection.execute(
+            self.once(
+                "fence", lambda: update(counters).where(mine).values(value=counters.c.value + 1)
+            )
+        )
+        reading = self.once("fence_value", lambda: select(counters.c.value).where(mine))
+        return int(connection.execute(reading).scalar_one())
+
+    def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
+        """Add new tasks."""
+        rows = [task_row(task, self.environment.codec) for task in tasks]
+        if rows:
+            connection.execute(self.once("add", lambda: insert(self.tables.tasks)), rows)
+
+    def update_task(self, connection: Connection, task: TaskRecord) -> None:
+        """Write all of a task that was read in this transaction."""
+        row = task_row(task, self.environment.codec)
+        table = self.tables.tasks
+        connection.execute(update(table).where(table.c.id == task.id).values(row))
+
+    def insert_runs(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add new runs; raises IntegrityError where a slot is taken."""
+        if rows:
+            connection.execute(self.once("run", lambda: insert(self.tables.runs)), rows)
+
+    def free_slots(
+        self, connection: Connection, task: TaskRecord, planned: Iterable[PlannedRun]
+    ) -> list[PlannedRun]:
+        """Return the planned runs whose slot isn't taken."""
+        planned = list(planned)
+        asked = [each.fire_us for each in planned if each.fire_us is not None]
+        runs = self.tables.runs
+        taken: set[int] = set()
+        for some in chunks(asked):
+            found = select(runs.c.fire_us).where(
+                runs.c.task_id == task.id,
+                runs.c.generation == task.generation,
+                runs.c.fire_us.in_(some),
+            )
+            taken.update(connection.execute(found).scalars())
+        return [each for each in planned if each.fire_us is None or each.fire_us not in taken]
+
+    def make_runs(
+        self, connection: Connection, task: TaskRecord, edit: Edit, new_id: Callable[[], str]
+    ) -> list[RunRecord]:
+        """Add the runs of an edit, counting those that are pending on the task they belong to."""
+        if not edit.runs:
+            return []
+        now_us = self.environment.now_us()
+        made = []
+        rows = []
+        for planned in self.free_slots(connection, task, edit.runs):
+            run = new_run(planned, task, new_id(), now_us, None, 0)
+            made.append(run)
+            rows.append(run_row(run, queued=planned.queued))
+            task.active += planned.state is RunState.PENDING
+            task.queued += planned.queued
+        self.insert_runs(connection, rows)
+        return made
+
+
+def chunks(items: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
+    """Yield the items in pieces that fit into one statement."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def eligible(table: Table, eligibility: Eligibility, task_id: str) -> list[ColumnElement[bool]]:
+    """Return the conditions under which a node can deal with a row of tasks or runs."""
+    conditions = [table.c.executor.in_(_expanding("executors", eligibility.executors))]
+    if eligibility.without_functions:
+        functions = _expanding("functions", eligibility.without_functions)
+        conditions.append(table.c.function.not_in(functions))
+    if eligibility.without_tasks:
+        tasks = _expanding("tasks", eligibility.without_tasks)
+        conditions.append(table.c[task_id].not_in(tasks))
+    return conditions
+
+
+def _expanding(name: str, values: Iterable[str]) -> Any:
+    return bindparam(name, sorted(values), expanding=True)
+

@@ -1,0 +1,23 @@
+"""What tests of applications, stores and executors need: real parts, and time at their command."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickwork.testing.clock import ManualClock
+    from tickwork.testing.stepping import SteppedScheduler
+
+__all__ = ["ManualClock", "SteppedScheduler"]
+
+_HOMES = {
+    "ManualClock": "tickwork.testing.clock",
+    "SteppedScheduler": "tickwork.testing.stepping",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The pytest plugin imports this package in every project that has tickwork installed.
+    from importlib import import_module  # noqa: PLC0415  as above
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tickwork.testing' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

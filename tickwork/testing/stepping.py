@@ -1,0 +1,111 @@
+"""A real scheduler that goes through time step by step, as a test tells it.
+
+The same loops as in production, without their threads: time moves from one instant at which
+something is to be done to the next, and stands still there until all runs that were started have
+ended and been written back.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tickwork.errors import SchedulerStateError, TickworkError
+from tickwork.interfaces import Store
+from tickwork.model.instants import to_us
+from tickwork.scheduler.loop import LoopSettings, StoreLoop
+from tickwork.scheduler.scheduler import Scheduler
+from tickwork.testing.clock import ManualClock
+
+__all__ = ["SteppedScheduler", "StuckError"]
+
+_STEPS_AT_AN_INSTANT = 100_000
+
+
+class StuckError(TickworkError, AssertionError):
+    """Runs that were started at an instant didn't end within the real time allowed."""
+
+
+class SteppedScheduler(Scheduler):
+    """A scheduler whose time a test advances.
+
+    Runs execute for real, on the executors that they name; coroutine functions on a loop of the
+    scheduler's own, unless it is started on a running one and advanced by
+    `await scheduler.aio.advance(...)`. `patience_s` bounds the real time that the runs of one
+    instant may take together.
+    """
+
+    def __init__(
+        self,
+        store: str | Mapping[str, Any] | Store | None = None,
+        *,
+        clock: ManualClock | None = None,
+        settings: LoopSettings | None = None,
+        patience_s: float = 10.0,
+        **options: Any,
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.patience_s = patience_s
+        settings = settings or LoopSettings(threaded=False)
+        super().__init__(store, clock=self.clock, settings=settings, **options)
+
+    def advance(self, delta: timedelta | None = None, **duration: float) -> None:
+        """Let time pass and everything happen that is due in between, in order.
+
+        `delta` or `hours=3` and the like. At the end it is exactly that much later.
+
+        Raises:
+            StuckError: runs of one instant took longer than `patience_s` of real time.
+        """
+        passed = delta if delta is not None else timedelta(**duration)
+        self.advance_to(self.clock.now() + passed)
+
+    def advance_to(self, moment: datetime) -> None:
+        """Let time pass until an aware moment."""
+        target_us = to_us(moment)
+        next_us = self.step()
+        while next_us is not None and next_us <= target_us:
+            self.clock.set(max(next_us, self.clock.now_us()))
+            next_us = self.step()
+        self.clock.set(max(target_us, self.clock.now_us()))
+        self.step()
+
+    def step(self) -> int | None:
+        """Do everything that is to be done at this instant; return when there is more."""
+        loops = self._loops()
+        deadline = time.monotonic() + self.patience_s
+        next_us = None
+        for _ in range(_STEPS_AT_AN_INSTANT):
+            for loop in loops:
+                loop.wake.clear()
+            known = [each for each in (loop.tick() for loop in loops) if each is not None]
+            next_us = min(known) if known else None
+            if self._must_wait(loops, deadline):
+                continue
+            if next_us is None or next_us > self.clock.now_us():
+                self._listeners.flush(self.patience_s)
+                return next_us
+        raise StuckError(f"there is no end of work at {self.clock.now().isoformat()}")
+
+    def _must_wait(self, loops: list[StoreLoop], deadline: float) -> bool:
+        """Wait for a run to end, if any is under way; whether there was one."""
+        under_way = [loop for loop in loops if loop.in_flight()]
+        if not under_way:
+            return False
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            held = [held.task_id for loop in under_way for held in loop.in_flight()]
+            raise StuckError(
+                f"{len(held)} runs didn't end within {self.patience_s:g} s of real time at "
+                f"{self.clock.now().isoformat()}: {', '.join(sorted(set(held))[:5])}"
+            )
+        under_way[0].wake.wait(min(left_s, 0.05))
+        return True
+
+    def _loops(self) -> list[StoreLoop]:
+        runtime = self._runtime
+        if runtime is None:
+            raise SchedulerStateError("start the scheduler before time passes")
+        return list(runtime.loops.values())
+
+

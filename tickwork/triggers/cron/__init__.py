@@ -1,0 +1,1 @@
+"""Cron: fields, expressions, and the readings they name."""

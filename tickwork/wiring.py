@@ -1,0 +1,234 @@
+"""The one place where names become parts: triggers, stores and executors, ours and others'.
+
+Parts are named here as text and imported when they are used. Other packages add theirs through the
+entry points `tickwork.triggers`, `tickwork.stores` and `tickwork.executors`.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from tickwork.errors import InvalidInputError, InvalidTriggerError, TaskConfigurationError
+from tickwork.interfaces import Executor, Reader, Store, Trigger
+
+__all__ = [
+    "build_executor",
+    "build_store",
+    "build_trigger",
+    "crontab",
+    "every",
+    "is_trigger_alias",
+    "load_trigger",
+    "read_zone",
+    "trigger_parameters",
+]
+
+_BUILT_IN = {
+    "triggers": {
+        "interval": "tickwork.triggers:IntervalTrigger",
+        "cron": "tickwork.triggers:CronTrigger",
+        "date": "tickwork.triggers:DateTrigger",
+        "calendar": "tickwork.triggers:CalendarIntervalTrigger",
+        "and": "tickwork.triggers:AndTrigger",
+        "or": "tickwork.triggers:OrTrigger",
+        "shutdown": "tickwork.triggers:ShutdownTrigger",
+    },
+    "stores": {
+        "memory": "tickwork.stores.memory:MemoryStore",
+        "sqlalchemy": "tickwork.stores.sql:SQLStore",
+    },
+    "executors": {
+        "asyncio": "tickwork.executors.event_loop:AsyncIOExecutor",
+        "threadpool": "tickwork.executors.threads:ThreadPoolExecutor",
+        "processpool": "tickwork.executors.processes:ProcessPoolExecutor",
+        "inline": "tickwork.executors.inline:InlineExecutor",
+    },
+}
+
+_SQL_SCHEMES = {"sqlite", "postgresql", "mysql", "mariadb"}
+
+
+def _part(group: str, alias: str) -> Any:
+    known = _BUILT_IN[group]
+    if alias in known:
+        module, _, name = known[alias].partition(":")
+        return getattr(import_module(module), name)
+    others = {each.name: each for each in entry_points(group=f"tickwork.{group}")}
+    if alias in others:
+        return others[alias].load()
+    names = sorted({*known, *others})
+    raise InvalidInputError(
+        f"{alias!r} is not one of the known {group}: {', '.join(names)}{_close(alias, names)}"
+    )
+
+
+def _close(word: str, words: list[str]) -> str:
+    found = difflib.get_close_matches(word, words, 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def is_trigger_alias(word: str) -> bool:
+    """Whether a word names a kind of trigger."""
+    others = entry_points(group="tickwork.triggers")
+    return word in _BUILT_IN["triggers"] or any(each.name == word for each in others)
+
+
+def trigger_parameters(alias: str) -> list[str]:
+    """Return the names of the arguments that a kind of trigger takes."""
+    parameters = inspect.signature(_part("triggers", alias)).parameters
+    return [name for name in parameters if name != "jitter"]
+
+
+def build_trigger(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
+    """Make a trigger of an alias and its arguments, or return the trigger that was given.
+
+    Raises:
+        TaskConfigurationError: arguments that this kind doesn't take, with what it takes.
+    """
+    if isinstance(trigger, str):
+        return _built(trigger, arguments)
+    if not isinstance(trigger, Trigger) or inspect.isclass(trigger):
+        raise TaskConfigurationError(
+            f"{trigger!r} is not a trigger; use a name such as 'interval' or 'cron' with its "
+            "arguments, or a trigger object"
+        )
+    if arguments:
+        raise TaskConfigurationError(
+            f"unknown arguments: {', '.join(sorted(arguments))}; a trigger object has its own "
+            "arguments already"
+        )
+    return trigger
+
+
+def _built(alias: str, arguments: Mapping[str, Any]) -> Trigger:
+    kind = _part("triggers", alias)
+    takes = trigger_parameters(alias)
+    for name in arguments:
+        if name not in takes:
+            raise TaskConfigurationError(
+                f"{name!r} is neither an option of a task nor an argument of the trigger "
+                f"{alias!r}{_close(name, takes)}; it takes {', '.join(takes) or 'no arguments'}"
+            )
+    try:
+        built: Trigger = kind(**arguments)
+    except TypeError as error:
+        raise InvalidTriggerError(f"trigger {alias!r}: {error}") from error
+    return built
+
+
+def load_trigger(data: Mapping[str, Any]) -> Trigger:
+    """Make the trigger that JSON data describes, of whatever kind is installed."""
+    kind = _part("triggers", data["kind"])
+    if data["kind"] in {"and", "or"}:
+        combined: Trigger = kind.from_json(data, load_trigger)
+        return combined
+    loaded: Trigger = kind.from_json(data)
+    return loaded
+
+
+def build_store(where: object) -> Store:
+    """Make a store of a URL, of `{"type": ..., ...}`, or return the store that was given."""
+    if isinstance(where, str):
+        return _store_at(where, {})
+    if isinstance(where, Mapping):
+        options = dict(where)
+        alias = options.pop("type", None)
+        url = options.pop("url", None)
+        if url is not None and alias in {None, "sqlalchemy"}:
+            return _store_at(str(url), options)
+        if not isinstance(alias, str):
+            raise InvalidInputError(f'a store needs a "type" or a "url", {dict(where)!r} has none')
+        return _made("store", _part("stores", alias), options)
+    if isinstance(where, Store) and isinstance(where, Reader) and not inspect.isclass(where):
+        return where
+    if type(where).__module__.startswith("sqlalchemy.engine"):
+        return _made("store", _part("stores", "sqlalchemy"), {"url": where})
+    raise InvalidInputError(
+        f"{where!r} is not a store; use a URL (memory://, sqlite:///tasks.db, ...), "
+        'a dict with a "type", or a store object'
+    )
+
+
+def _store_at(url: str, options: dict[str, Any]) -> Store:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise InvalidInputError(
+            f"{url!r} is not the URL of a store; examples: memory://, sqlite:///tasks.db"
+        )
+    dialect = scheme.partition("+")[0]
+    if dialect in _SQL_SCHEMES:
+        # Our own option travels in the query, as a URL is often all that one can configure.
+        address, _, query = url.partition("?")
+        kept = []
+        for word in filter(None, query.split("&")):
+            name, _, value = word.partition("=")
+            if name in {"durability", "prefix"}:
+                options.setdefault(name, value)
+            else:
+                kept.append(word)
+        address = f"{address}?{'&'.join(kept)}" if kept else address
+        return _made("store", _part("stores", "sqlalchemy"), {"url": address, **options})
+    kind = _part("stores", scheme)
+    return _made("store", kind, {**options, **({"url": url} if rest else {})})
+
+
+def build_executor(what: object) -> Executor:
+    """Make an executor of an alias, of `{"type": ..., ...}`, or return the one that was given."""
+    if isinstance(what, str):
+        return _made("executor", _part("executors", what), {})
+    if isinstance(what, Mapping):
+        options = dict(what)
+        alias = options.pop("type", None)
+        if not isinstance(alias, str):
+            raise InvalidInputError(f'an executor needs a "type", {dict(what)!r} has none')
+        return _made("executor", _part("executors", alias), options)
+    if isinstance(what, Executor) and not inspect.isclass(what):
+        return what
+    raise InvalidInputError(
+        f"{what!r} is not an executor; use a name such as 'threadpool', a dict with a \"type\", "
+        "or an executor object"
+    )
+
+
+def _made(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    takes = [name for name in inspect.signature(kind).parameters]
+    for name in options:
+        if name not in takes:
+            raise InvalidInputError(
+                f"{name!r} is not an option of this {what}{_close(name, takes)}; "
+                f"it takes {', '.join(takes) or 'no options'}"
+            )
+    return kind(**options)
+
+
+def every(interval: object, arguments: Mapping[str, Any]) -> Trigger:
+    """Make an interval trigger of a text, a number of seconds or a timedelta."""
+    return _spelled("interval", "from_text", interval, arguments)
+
+
+def crontab(expression: object, arguments: Mapping[str, Any]) -> Trigger:
+    """Make a cron trigger of a crontab expression."""
+    return _spelled("cron", "from_crontab", expression, arguments)
+
+
+def _spelled(alias: str, constructor: str, text: object, arguments: Mapping[str, Any]) -> Trigger:
+    make = getattr(_part("triggers", alias), constructor)
+    takes = list(inspect.signature(make).parameters)[1:]
+    for name in arguments:
+        if name not in takes:
+            raise TaskConfigurationError(
+                f"{name!r} is neither an option of a task nor goes with {text!r}"
+                f"{_close(name, takes)}; what goes with it: {', '.join(takes)}"
+            )
+    built: Trigger = make(text, **arguments)
+    return built
+
+
+def read_zone(zone: object) -> tzinfo | None:
+    """Return the time zone of a name, an offset or a zone object."""
+    read: tzinfo | None = import_module("tickwork.triggers.zones").read_zone(zone)
+    return read
