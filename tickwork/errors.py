@@ -1,21 +1,22 @@
 """Every error that tickwork raises on purpose, in one tree, by whose fault it is.
 
-    TickworkError
-    ├── InvalidInputError (ValueError)        the caller's input can never work
-    │   ├── TaskConfigurationError            a task was declared in a contradictory way
-    │   ├── InvalidTriggerError               a schedule that can't be understood or never fires
-    │   ├── InvalidReferenceError             a function that a persistent store can't refer to
-    │   └── InvalidArgumentsError             arguments that don't fit, or don't survive storage
-    ├── NotFoundError (LookupError)           no such thing in the store
-    │   ├── TaskNotFoundError
-    │   └── RunNotFoundError
-    ├── ConflictError                         the thing is there, in another state than needed
-    │   ├── ConflictingTaskError              another task has this id
-    │   └── SchedulerStateError               the scheduler isn't in the state that this call needs
-    ├── StoreError                            the store's side
-    │   ├── StoreUnavailableError             not reachable or too slow: try again
-    │   └── UnreadableRecordError             a row that this version can't understand; it is kept
-    └── TaskError                             raised by a task's own code, stored as it is
+TickworkError
+├── InvalidInputError (ValueError)        the caller's input can never work
+│   ├── TaskConfigurationError            a task was declared in a contradictory way
+│   ├── InvalidTriggerError               a schedule that can't be understood or never fires
+│   ├── InvalidReferenceError             a function that a persistent store can't refer to
+│   └── InvalidArgumentsError             arguments that don't fit, or don't survive storage
+├── NotFoundError (LookupError)           no such thing in the store
+│   ├── TaskNotFoundError
+│   └── RunNotFoundError
+├── ConflictError                         the thing is there, in another state than needed
+│   ├── ConflictingTaskError              another task has this id
+│   └── SchedulerStateError               the scheduler isn't in the state that this call needs
+├── StoreError                            the store's side
+│   ├── StoreUnavailableError             not reachable or too slow: try again
+│   ├── LeaseLostError                    this node was declared dead: register anew
+│   └── UnreadableRecordError             a row that this version can't understand; it is kept
+└── TaskError                             raised by a task's own code, stored as it is
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidReferenceError",
     "InvalidTriggerError",
+    "LeaseLostError",
     "NotFoundError",
     "RunNotFoundError",
     "SchedulerStateError",
@@ -94,6 +96,10 @@ class StoreError(TickworkError):
 
 class StoreUnavailableError(StoreError):
     """The store can't be reached, is busy or too slow; whether the step took effect is unknown."""
+
+
+class LeaseLostError(StoreError):
+    """The node was declared dead, or never registered; nothing happened."""
 
 
 class UnreadableRecordError(StoreError):

@@ -181,7 +181,7 @@ class Executor(Protocol):
         """Give back places that were reserved and will not be used."""
 
     def idle(self) -> int:
-        """Return how many jobs would start at once."""
+        """Return how many jobs would start at once, in reserved places as well as in free ones."""
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Take jobs into places reserved before; each is reported exactly once.
@@ -265,6 +265,9 @@ class Store(Protocol):
         `active` grows by those that are pending. New runs are leased to the node, in the order of
         planning, up to the capacity of their executor. A second caller sees the tasks moved on.
         Cost: that of the due rows, found through an index.
+
+        Raises:
+            LeaseLostError: the node isn't registered (any more); nothing was planned.
         """
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
@@ -272,6 +275,9 @@ class Store(Protocol):
 
         The longest available first. A lease counts as an attempt, and has a fence higher than any
         before it in this store. A second caller doesn't get the same run while the lease holds.
+
+        Raises:
+            LeaseLostError: the node isn't registered (any more); nothing was leased.
         """
 
     def finish(self, batch: Batch) -> frozenset[str]:
@@ -287,8 +293,8 @@ class Store(Protocol):
         """Renew the leases of a node until `lease_us` from now, by the store's clock.
 
         A node is registered by its first beat (`beat_us` of 0). Later ones answer `alive` false,
-        and renew nothing, once it has been declared dead. With `leaving` the node is forgotten, or, where runs are
-        still leased to it, left for its lease to end.
+        and renew nothing, once it has been declared dead. With `leaving` the node is
+        forgotten, or, where runs are still leased to it, left for its lease to end.
         """
 
     def recover(self, request: RecoverRequest) -> RecoverReply:

@@ -6,11 +6,12 @@ entry points `tickwork.triggers`, `tickwork.stores` and `tickwork.executors`.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from tickwork.errors import InvalidInputError, InvalidTriggerError, TaskConfigurationError
 from tickwork.interfaces import Executor, Reader, Store, Trigger
@@ -49,9 +50,12 @@ _BUILT_IN = {
     },
 }
 
+T = TypeVar("T")
+
 _SQL_SCHEMES = {"sqlite", "postgresql", "mysql", "mariadb"}
 
 
+@lru_cache(maxsize=256)
 def _part(group: str, alias: str) -> Any:
     known = _BUILT_IN[group]
     if alias in known:
@@ -66,7 +70,7 @@ def _part(group: str, alias: str) -> Any:
     )
 
 
-def _close(word: str, words: list[str]) -> str:
+def _close(word: str, words: Sequence[str]) -> str:
     found = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -77,10 +81,11 @@ def is_trigger_alias(word: str) -> bool:
     return word in _BUILT_IN["triggers"] or any(each.name == word for each in others)
 
 
-def trigger_parameters(alias: str) -> list[str]:
+@lru_cache(maxsize=256)
+def trigger_parameters(alias: str) -> tuple[str, ...]:
     """Return the names of the arguments that a kind of trigger takes."""
     parameters = inspect.signature(_part("triggers", alias)).parameters
-    return [name for name in parameters if name != "jitter"]
+    return tuple(parameters)
 
 
 def build_trigger(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
@@ -142,11 +147,11 @@ def build_store(where: object) -> Store:
             return _store_at(str(url), options)
         if not isinstance(alias, str):
             raise InvalidInputError(f'a store needs a "type" or a "url", {dict(where)!r} has none')
-        return _made("store", _part("stores", alias), options)
+        return _store(_part("stores", alias), options)
     if isinstance(where, Store) and isinstance(where, Reader) and not inspect.isclass(where):
         return where
     if type(where).__module__.startswith("sqlalchemy.engine"):
-        return _made("store", _part("stores", "sqlalchemy"), {"url": where})
+        return _store(_part("stores", "sqlalchemy"), {"url": where})
     raise InvalidInputError(
         f"{where!r} is not a store; use a URL (memory://, sqlite:///tasks.db, ...), "
         'a dict with a "type", or a store object'
@@ -171,21 +176,21 @@ def _store_at(url: str, options: dict[str, Any]) -> Store:
             else:
                 kept.append(word)
         address = f"{address}?{'&'.join(kept)}" if kept else address
-        return _made("store", _part("stores", "sqlalchemy"), {"url": address, **options})
+        return _store(_part("stores", "sqlalchemy"), {"url": address, **options})
     kind = _part("stores", scheme)
-    return _made("store", kind, {**options, **({"url": url} if rest else {})})
+    return _store(kind, {**options, **({"url": url} if rest else {})})
 
 
 def build_executor(what: object) -> Executor:
     """Make an executor of an alias, of `{"type": ..., ...}`, or return the one that was given."""
     if isinstance(what, str):
-        return _made("executor", _part("executors", what), {})
+        return _executor(_part("executors", what), {})
     if isinstance(what, Mapping):
         options = dict(what)
         alias = options.pop("type", None)
         if not isinstance(alias, str):
             raise InvalidInputError(f'an executor needs a "type", {dict(what)!r} has none')
-        return _made("executor", _part("executors", alias), options)
+        return _executor(_part("executors", alias), options)
     if isinstance(what, Executor) and not inspect.isclass(what):
         return what
     raise InvalidInputError(
@@ -194,8 +199,16 @@ def build_executor(what: object) -> Executor:
     )
 
 
-def _made(what: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    takes = [name for name in inspect.signature(kind).parameters]
+def _store(kind: Callable[..., Store], options: Mapping[str, Any]) -> Store:
+    return _made("store", kind, options)
+
+
+def _executor(kind: Callable[..., Executor], options: Mapping[str, Any]) -> Executor:
+    return _made("executor", kind, options)
+
+
+def _made(what: str, kind: Callable[..., T], options: Mapping[str, Any]) -> T:
+    takes = list(inspect.signature(kind).parameters)
     for name in options:
         if name not in takes:
             raise InvalidInputError(

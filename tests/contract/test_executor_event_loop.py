@@ -1,4 +1,6 @@
 import asyncio
+import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +16,6 @@ from tickwork.testing.executor_contract import (
     ExecutorContract,
     Gate,
     Reports,
-    make_job,
     result_of,
     stand_at_gate_later,
 )
@@ -29,7 +30,9 @@ class CountingLoop(asyncio.SelectorEventLoop):
         self.thread = threading.Thread(target=self.run_forever)
         self.thread.start()
 
-    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]  # whatever the arguments are
+        self, *args: Any, **kwargs: Any
+    ) -> asyncio.Handle:
         self.calls += 1
         return super().call_soon_threadsafe(*args, **kwargs)
 
@@ -38,12 +41,19 @@ class CountingLoop(asyncio.SelectorEventLoop):
         self.thread.join(DEADLINE_S)
 
 
+async def all_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 @pytest.fixture
 def loop() -> Iterator[CountingLoop]:
     loop = CountingLoop()
     yield loop
     if not loop.is_closed():
         loop.halt()
+        # As `asyncio.run` does at its end: what was cancelled may clean up.
+        loop.run_until_complete(all_others())
         loop.close()
 
 
@@ -124,7 +134,7 @@ def test_a_long_batch_leaves_turns_to_the_application(
     loop.call_soon_threadsafe(look)
     hand_over(executor, [job_of(count) for _ in range(1_000)])
     reports.wait_for(1_000)
-    assert max(after - before for before, after in zip(seen, seen[1:], strict=False)) <= 64
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 64
 
 
 def test_each_job_is_a_task_of_its_own(executor: AsyncIOExecutor, reports: Reports) -> None:
@@ -276,7 +286,7 @@ def test_stop_refuses_to_wait_on_the_loop_that_runs_the_jobs(
     executor: AsyncIOExecutor, reports: Reports
 ) -> None:
     def stop() -> None:
-        with pytest.raises(SchedulerStateError, match="await scheduler.aio.stop"):
+        with pytest.raises(SchedulerStateError, match=r"await scheduler\.aio\.stop"):
             executor.stop(1)
 
     hand_over(executor, [job_of(stop)])
@@ -288,13 +298,53 @@ def test_a_receiver_that_raises_stops_only_itself(
 ) -> None:
     def refuse(outcomes: Sequence[Outcome]) -> None:
         reports.on_report = lambda _: None
+        refused.set()
         raise ValueError(outcomes)
 
+    refused = threading.Event()
     reports.on_report = refuse
     hand_over(executor, [job_of(nothing)])
-    places = 10_000
-    while executor.reserve(places) != places:  # free again when the report has failed
-        pass
-    executor.release(places - 1)
-    executor.start([make_job(nothing)])
+    assert refused.wait(DEADLINE_S)
+    hand_over(executor, [job_of(nothing)])
     assert reports.wait_for(1)[0].state is RunState.COMPLETED
+
+
+def test_tasks_are_made_by_the_applications_factory(
+    executor: AsyncIOExecutor, loop: CountingLoop, reports: Reports
+) -> None:
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, body: Any) -> asyncio.Task[Any]:
+        made.append(asyncio.Task(body, loop=loop))
+        return made[-1]
+
+    async def task() -> asyncio.Task[Any] | None:
+        return asyncio.current_task()
+
+    loop.set_task_factory(factory)
+    hand_over(executor, [job_of(task)])
+    assert [result_of(outcome) for outcome in reports.wait_for(1)] == made
+
+
+def test_a_factory_that_fails_fails_the_run(
+    executor: AsyncIOExecutor, loop: CountingLoop, reports: Reports
+) -> None:
+    def factory(*_: Any, **__: Any) -> asyncio.Task[Any]:
+        raise LookupError
+
+    loop.set_task_factory(factory)
+    hand_over(executor, [job_of(nothing)])
+    assert reports.wait_for(1)[0].state is RunState.FAILED
+    loop.set_task_factory(None)
+    hand_over(executor, [job_of(nothing)])
+    assert reports.wait_for(2)[1].state is RunState.COMPLETED
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_tasks_that_end_before_they_are_known_are_reported(
+    executor: AsyncIOExecutor, loop: CountingLoop, reports: Reports
+) -> None:
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # 3.12
+    hand_over(executor, [job_of(nothing) for _ in range(100)])
+    reports.wait_for(100)
+    assert executor.stop(DEADLINE_S) == ([], [])

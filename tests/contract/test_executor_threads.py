@@ -1,7 +1,139 @@
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
 from tickwork.executors import ThreadPoolExecutor
-from tickwork.testing.executor_contract import ExecutorContract
+from tickwork.model.jobs import Job
+from tickwork.testing.executor_contract import (
+    DEADLINE_S,
+    ExecutorContract,
+    Gate,
+    Reports,
+    make_job,
+    result_of,
+    stand_at_gate,
+)
 
 
 class TestThreadPoolExecutor(ExecutorContract):
     def make_executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor()
+
+
+class TestOneThread(ExecutorContract):
+    def make_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1)
+
+
+def nothing() -> None:
+    pass
+
+
+def hand_over(executor: ThreadPoolExecutor, *jobs: Job) -> None:
+    assert executor.reserve(len(jobs)) == len(jobs)
+    executor.start(jobs)
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+@pytest.fixture
+def opened(reports: Reports) -> Iterator[Callable[[int], ThreadPoolExecutor]]:
+    made: list[ThreadPoolExecutor] = []
+
+    def make(workers: int) -> ThreadPoolExecutor:
+        made.append(ThreadPoolExecutor(workers))
+        made[-1].open(reports.environment())
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.stop(DEADLINE_S)
+
+
+def learn_to_prefetch(executor: ThreadPoolExecutor, reports: Reports) -> int:
+    """Hand over short jobs until more are let in than there are threads; return how many."""
+    free = threading.Event()
+    reports.on_report = lambda _: free.set()
+    heard = 0
+    while (places := executor.reserve(1_000)) <= 1:
+        executor.start([make_job(nothing) for _ in range(places)])
+        heard += places
+        reports.wait_for(heard)
+    executor.release(places)
+    return heard
+
+
+def test_all_threads_work_side_by_side(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(5)
+    together = threading.Barrier(5)
+
+    def meet() -> int:
+        return together.wait(DEADLINE_S)
+
+    hand_over(executor, *[Job(str(n), "task", 1, meet) for n in range(5)])
+    assert sorted(map(result_of, reports.wait_for(5))) == [0, 1, 2, 3, 4]
+
+
+def test_long_jobs_are_not_hoarded(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(2)
+    with Gate() as gate:
+        hand_over(executor, *[make_job(stand_at_gate, gate.port) for _ in range(2)])
+        gate.wait_for(2)
+        assert executor.reserve(10) == 0
+        assert executor.idle() == 0
+    reports.wait_for(2)
+
+
+def test_an_outcome_never_waits_for_the_end_of_another_job(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(1)
+    heard = learn_to_prefetch(executor, reports)
+    with Gate() as gate:
+        hand_over(executor, make_job(nothing), make_job(stand_at_gate, gate.port))
+        gate.wait_for(1)
+        reports.wait_for(heard + 1)
+        assert executor.idle() == 0
+    reports.wait_for(heard + 2)
+
+
+def test_waiting_jobs_are_returned_unstarted(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(1)
+    heard = learn_to_prefetch(executor, reports)
+    with Gate() as gate:
+        jobs = [make_job(stand_at_gate, gate.port), make_job(nothing)]
+        hand_over(executor, *jobs)
+        gate.wait_for(1)
+        assert executor.stop(0) == (jobs[1:], jobs[:1])
+    reports.wait_for(heard)
+
+
+def test_a_coroutine_runs_on_a_loop_of_its_own(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    async def loop() -> Any:
+        return asyncio.get_running_loop()
+
+    hand_over(opened(1), Job("1", "task", 1, loop))
+    assert result_of(reports.wait_for(1)[0]).is_closed()
+
+
+def test_no_thread_is_left_after_a_stop(reports: Reports) -> None:
+    before = set(threading.enumerate())
+    executor = ThreadPoolExecutor(3)
+    executor.open(reports.environment())
+    assert len(set(threading.enumerate()) - before) == 4
+    executor.stop(DEADLINE_S)
+    assert set(threading.enumerate()) <= before

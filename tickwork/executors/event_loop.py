@@ -17,7 +17,7 @@ from tickwork.errors import SchedulerStateError
 from tickwork.executors.guard import attempt_on_loop
 from tickwork.executors.ledger import Ledger, checked_limit, drained
 from tickwork.executors.loop_thread import LoopThread
-from tickwork.executors.outcomes import failure
+from tickwork.executors.outcomes import failure, run_error
 from tickwork.executors.session import Session, SessionExecutor
 from tickwork.interfaces import ExecutorEnvironment, Leftover
 from tickwork.model.jobs import Job, Outcome, RunError
@@ -117,16 +117,33 @@ class _LoopSession(Session):
         batch = self.ledger.take(_SLICE)
         create, copy, tasks = self._loop.create_task, self._context.copy, self._tasks
         now_us, ended = self._now_us, self._end
+        plain = self._loop.get_task_factory() is None
         for job in batch:
-            tasks[job] = create(attempt_on_loop(job, now_us, ended), context=copy())
+            if plain:
+                tasks[job] = create(attempt_on_loop(job, now_us, ended), context=copy())
+            else:
+                self._create_by_factory(job)
         with self.ledger.lock:
             self._pumping = bool(batch or self.ledger.waiting)
         if self._pumping:
             self._loop.call_soon(self._pump, batch, context=self._home)
 
+    def _create_by_factory(self, job: Job) -> None:
+        """Make the task by the application's factory, which may run it at once, or fail."""
+        body = attempt_on_loop(job, self._now_us, self._end)
+        try:
+            # Not every factory takes a context; each task copies the one that it is made in.
+            task = self._context.copy().run(self._loop.create_task, body)
+        except Exception as error:  # noqa: BLE001 - user code too, and no reason to stop the others
+            body.close()
+            self._end(failure(job, run_error(error), self._now_us()))
+        else:
+            if not task.done():
+                self._tasks[job] = task
+
     def _end(self, outcome: Outcome) -> None:
         """Keep the outcome for the one report of this turn; called in the job's task."""
-        del self._tasks[outcome.job]
+        self._tasks.pop(outcome.job, None)
         self._ended.append(outcome)
         if len(self._ended) == 1 and not self._loop.is_closed():
             self._flush_at = self._loop.time() + _COLLECT_S

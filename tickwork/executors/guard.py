@@ -26,6 +26,8 @@ def attempt(job: Job, now_us: Callable[[], int]) -> Outcome:
 
     Never raises.
     """
+    if job.withdrawn:
+        return _withdrawn(job, now_us())
     job.started_us = started_us = now_us()
     try:
         result = job.target(*job.args, **job.kwargs)
@@ -43,6 +45,9 @@ async def attempt_on_loop(
 
     Never raises. It swallows a cancellation, since it is the outermost frame of its task.
     """
+    if job.withdrawn:
+        ended(_withdrawn(job, now_us()))
+        return
     job.started_us = started_us = now_us()
     try:
         result = job.target(*job.args, **job.kwargs)
@@ -53,6 +58,10 @@ async def attempt_on_loop(
         ended(Outcome(job, state, started_us, now_us(), None, reason))
     else:
         ended(Outcome(job, _COMPLETED, started_us, now_us(), result))
+
+
+def _withdrawn(job: Job, now_us: int) -> Outcome:
+    return Outcome(job, RunState.CANCELLED, 0, now_us)
 
 
 def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -45,6 +45,10 @@ class Ledger:
         """Return how many places are reserved or held."""
         return self._reserved + len(self.waiting) + len(self.running)
 
+    def occupied(self) -> int:
+        """Return how many places are held by jobs."""
+        return len(self.waiting) + len(self.running)
+
     def reserve(self, wanted: int) -> int:
         """Set aside up to `wanted` of the free places; none while closing."""
         with self.lock:

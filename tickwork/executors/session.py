@@ -29,7 +29,7 @@ class Session(ABC):
     def idle(self) -> int:
         """Return how many jobs would start at once."""
         with self.ledger.lock:
-            return max(0, self.ledger.places - self.ledger.taken())
+            return max(0, self.ledger.places - self.ledger.occupied())
 
     @abstractmethod
     def start(self, jobs: Sequence[Job]) -> None:

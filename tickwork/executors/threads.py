@@ -55,7 +55,7 @@ class _ThreadSession(Session):
 
     def idle(self) -> int:
         with self.ledger.lock:
-            return max(0, self._workers - self.ledger.taken())
+            return max(0, self._workers - self.ledger.occupied())
 
     def start(self, jobs: Sequence[Job]) -> None:
         with self.ledger.lock:

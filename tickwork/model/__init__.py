@@ -1,0 +1,1 @@
+"""Values and records: what tasks, runs and nodes are, as data."""

@@ -30,6 +30,7 @@ __all__ = [
     "TaskPaused",
     "TaskRemoved",
     "TaskResumed",
+    "TaskUndeclared",
     "TaskUnplannable",
 ]
 
@@ -75,6 +76,12 @@ class TaskPaused(TaskEvent):
 
 class TaskResumed(TaskEvent):
     """A task was resumed."""
+
+    __slots__ = ()
+
+
+class TaskUndeclared(TaskEvent):
+    """A task that was declared by a decorator is no longer in the code; it stays and goes on."""
 
     __slots__ = ()
 

@@ -6,12 +6,14 @@ Instants and durations are microseconds.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState, ScheduleState, Source
 
-__all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord"]
+__all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord", "copied"]
+
+_Record = TypeVar("_Record", bound="TaskRecord | RunRecord | NodeRecord")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,11 +56,12 @@ class TaskRecord:
 class RunRecord:
     """A run: the record of one execution, or of why fire times were not executed.
 
-    `first_us`, `last_us` and `fire_count` are the range of fire times that the run stands for (`exact`
-    is false where there may be more of them); runs that are not scheduled have no `fire_us` and
-    no range. `available_us` is when a pending run may be leased, None while it is leased, queued
-    behind another or over. `node` and `fence` belong to the lease; the fence stays when it ends.
-    `suspect` marks a run that was under way when a node died. `result` and `errors` are JSON text.
+    `first_us`, `last_us` and `fire_count` are the range of fire times that the run stands for
+    (`exact` is false where there may be more of them); runs that are not scheduled have no
+    `fire_us` and no range. `available_us` is when a pending run may be leased, None while it is
+    leased, queued behind another or over. `node` and `fence` belong to the lease; the fence stays
+    when it ends. `suspect` marks a run that was under way when a node died. `result` and `errors`
+    are JSON text.
     """
 
     id: str
@@ -111,3 +114,12 @@ class NodeRecord:
     offset_us: int = 0
     executors: tuple[str, ...] = ()
     unresolved: tuple[str, ...] = ()
+
+
+def copied(record: _Record) -> _Record:
+    """Return a copy of a record; several times faster than `copy.copy`."""
+    kind = type(record)
+    copy = kind.__new__(kind)
+    for name in kind.__slots__:
+        setattr(copy, name, getattr(record, name))
+    return copy

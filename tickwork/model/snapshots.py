@@ -4,13 +4,19 @@ import json
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from tickwork.errors import UnreadableRecordError
 from tickwork.model.definition import Definition
 from tickwork.model.instants import SECOND, from_us
 from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
-from tickwork.model.values import decode_result, describe_arguments
+from tickwork.model.values import (
+    decode_result,
+    describe_arguments,
+    describe_result,
+    encode_result,
+)
 
 __all__ = [
     "NodeInfo",
@@ -82,9 +88,14 @@ class RunInfo(_Info):
     completed_at: datetime | None = None
     lateness: float | None = None
     result: Any = None
+    """What the function returned; in JSON, values that JSON doesn't know become text."""
     error: dict[str, Any] | None = None
     errors: list[dict[str, Any]] = Field(default_factory=list)
     reason: str | None = None
+
+    @field_serializer("result", when_used="json")
+    def _described(self, result: Any) -> Any:
+        return describe_result(encode_result(result))
 
 
 class NodeInfo(_Info):
@@ -138,7 +149,13 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
             created_at=from_us(task.created_us),
             updated_at=from_us(task.updated_us),
         )
-    args, kwargs = describe_arguments(definition.payload)
+    problem = task.problem
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    try:
+        args, kwargs = describe_arguments(definition.payload)
+    except UnreadableRecordError as error:
+        problem = str(error)
     grace_us = definition.misfire_grace_us
     return TaskInfo(
         id=task.id,
@@ -162,7 +179,7 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
         fixed_delay=definition.fixed_delay,
         active_runs=task.active,
         paused_reason=task.paused_reason,
-        problem=task.problem,
+        problem=problem,
         created_at=from_us(task.created_us),
         updated_at=from_us(task.updated_us),
     )
@@ -170,7 +187,7 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
 
 def run_info(run: RunRecord, store: str) -> RunInfo:
     """Return the view of a run."""
-    errors = json.loads(run.errors) if run.errors else []
+    result, reason, errors = _readable(run)
     failed = run.state in {RunState.FAILED, RunState.TIMEOUT}
     late_us = run.started_us - run.due_us if run.started_us and run.due_us else None
     return RunInfo(
@@ -193,11 +210,24 @@ def run_info(run: RunRecord, store: str) -> RunInfo:
         started_at=_moment(run.started_us),
         completed_at=_moment(run.finished_us),
         lateness=None if late_us is None else late_us / SECOND,
-        result=decode_result(run.result) if run.result is not None else None,
+        result=result,
         error=errors[-1] if errors and failed else None,
         errors=errors,
-        reason=run.reason,
+        reason=reason,
     )
+
+
+def _readable(run: RunRecord) -> tuple[Any, str | None, list[dict[str, Any]]]:
+    """Return result, reason and errors; what can't be understood is said in the reason."""
+    result: Any = None
+    reason = run.reason
+    errors: list[dict[str, Any]] = []
+    try:
+        errors = json.loads(run.errors) if run.errors else []
+        result = decode_result(run.result) if run.result is not None else None
+    except (ValueError, UnreadableRecordError) as error:
+        reason = f"{reason}; {error}" if reason else str(error)
+    return result, reason, errors
 
 
 def node_info(node: NodeRecord, store: str) -> NodeInfo:

@@ -14,6 +14,7 @@ from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import Leased, RunRecord, TaskRecord
 
 __all__ = [
+    "TASK_REMOVED",
     "Batch",
     "Beat",
     "Deferral",
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 
+TASK_REMOVED = "its task was removed"
+"""Why a run is cancelled that was, or would be again, pending for a task that is gone."""
+
+
 class PlannedRun(NamedTuple):
     """A run to be made.
 
@@ -58,7 +63,7 @@ class PlannedRun(NamedTuple):
     source: Source = Source.SCHEDULED
 
 
-def new_run(
+def new_run(  # noqa: PLR0917  called once a run: keywords would cost more than the rest
     planned: PlannedRun, task: TaskRecord, run_id: str, now_us: int, node: str | None, fence: int
 ) -> RunRecord:
     """Return the record of a planned run; leased to a node at once, where one is named."""
@@ -304,8 +309,10 @@ class PruneRequest:
 class TaskQuery:
     """Which tasks to list, in which order: all conditions must hold, None means any.
 
-    `trigger` is a trigger's kind; `search` is part of an id or a name. `sort` is `id`, `name`, `next_run_time` or `created_at`,
-    with `-` in front for descending; tasks without the value come last.
+    `trigger` is a trigger's kind; `search` is part of an id or a name, `prefix` what an id begins
+    with. `sort` is `id`, `name`,
+    `next_run_time` or `created_at`, with `-` in front for descending; tasks without the value come
+    last.
     """
 
     state: ScheduleState | None = None
@@ -314,6 +321,7 @@ class TaskQuery:
     trigger: str | None = None
     tag: str | None = None
     search: str | None = None
+    prefix: str | None = None
     sort: str = "id"
     limit: int = 100
     offset: int = 0

@@ -23,6 +23,7 @@ __all__ = [
     "decode_arguments",
     "decode_result",
     "describe_arguments",
+    "describe_result",
     "encode_arguments",
     "encode_result",
 ]
@@ -115,6 +116,15 @@ def decode_result(text: str) -> Any:
         UnreadableRecordError: the text isn't one of a result.
     """
     return _read(text, lambda it: unpack(from_text(it), unknown_tag))
+
+
+def describe_result(text: str) -> Any:
+    """Return a result's text as JSON data for people; what JSON doesn't know becomes text.
+
+    Raises:
+        UnreadableRecordError: the text isn't one of a result.
+    """
+    return _read(text, lambda it: described(from_text(it)))
 
 
 def _check_shape(args: Any, kwargs: Any) -> None:

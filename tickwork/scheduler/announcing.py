@@ -89,10 +89,11 @@ class Announcer:
             return
         level = _LEVELS.get(run.state, logging.WARNING)
         word = "taken over" if run.state is RunState.PENDING else run.state.value
+        fire_time = from_us(run.fire_us) if run.fire_us is not None else None
         fields = {
             "task_id": run.task_id,
             "run_id": run.id,
-            "fire_time": from_us(run.fire_us) if run.fire_us is not None else None,
+            "fire_time": fire_time,
             "attempt": run.attempt,
         }
         logger.log(
@@ -106,7 +107,7 @@ class Announcer:
                     store=self.store,
                     task_id=run.task_id,
                     attempt=run.attempt,
-                    fire_time=fields["fire_time"],
+                    fire_time=fire_time,
                     fire_count=run.fire_count,
                     reason=run.reason,
                 )

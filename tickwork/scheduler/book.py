@@ -4,9 +4,13 @@ Before the scheduler is connected, tasks are `pending`: kept here as they were d
 store. Connecting writes them; from then on every call is one step of a store.
 """
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from secrets import randbits
+from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import (
     ConflictingTaskError,
@@ -17,15 +21,23 @@ from tickwork.errors import (
 )
 from tickwork.interfaces import Clock, Reader, Store, Trigger
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
-from tickwork.model.policies import ScheduleState, Source
+from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import Edit, Edited, RunQuery, TaskQuery
+from tickwork.model.steps import TASK_REMOVED, Edit, Edited, RunQuery, TaskQuery
 from tickwork.scheduler import planner
 from tickwork.scheduler.declaring import Declared
+from tickwork.scheduler.guard import asked
 from tickwork.scheduler.ids import RunIds
+
+if TYPE_CHECKING:
+    from tickwork.model.snapshots import TaskInfo
 
 __all__ = ["Book"]
 
+logger = logging.getLogger("tickwork.scheduler")
+
+_REPORTED = 1_000
+_GENERATION_BITS = 62
 _DECLARED_FIELDS = tuple(each.name for each in fields(Definition))
 
 
@@ -41,6 +53,7 @@ class Book:
         self._ids = RunIds(token)
         self.pending: dict[tuple[str, str], Declared] = {}
         self.connected = False
+        self.undeclared: list[tuple[str, str]] = []
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -60,15 +73,20 @@ class Book:
     def _await_connection(self, declared: Declared) -> bool:
         key = (declared.store, declared.id)
         known = self.pending.get(key)
-        if known is not None and not _same(known.definition, declared.definition):
-            if not declared.updates or declared.unnamed:
-                raise _conflict(declared)
-        self.pending[key] = declared
-        return known is None
+        if known is None or declared.replaces:
+            self.pending[key] = declared
+            return known is None
+        if (known.original or known.definition) != declared.definition:
+            raise _conflict(declared)
+        # Said again: what was done to it since, a pause or an edit, holds.
+        definition = replace(known.definition, target=declared.definition.target)
+        self.pending[key] = replace(known, definition=definition)
+        return False
 
     def write_pending(self) -> None:
         """Put what was declared before into the stores."""
         self.connected = True
+        self.undeclared.clear()
         declared = list(self.pending.values())
         try:
             self.add(declared)
@@ -76,26 +94,45 @@ class Book:
             self.connected = False
             raise
         self.pending.clear()
+        self._report_undeclared(declared)
+
+    def _report_undeclared(self, declared: Sequence[Declared]) -> None:
+        """Say which tasks of the modules that declare some here are declared there no more."""
+        mine = [each for each in declared if each.definition.decorated]
+        ids = {(each.store, each.id) for each in mine}
+        for store, module in {(each.store, each.id.partition(":")[0]) for each in mine}:
+            query = TaskQuery(prefix=f"{module}:", limit=_REPORTED)
+            for task in self.find(store, query):
+                definition = task.definition
+                gone = isinstance(definition, Definition) and definition.decorated
+                if gone and (store, task.id) not in ids:
+                    self.undeclared.append((store, task.id))
+                    logger.warning(
+                        "task %s is in the store, but no longer declared in %s; remove it if it "
+                        "isn't wanted any more", task.id, module, extra={"task_id": task.id},
+                    )  # fmt: skip
 
     def _put(self, store: str, declared: Sequence[Declared]) -> list[Edited]:
         now_us = self._clock.now_us()
         by_id = {each.id: each for each in declared}
         new_id = self._ids.at(now_us)
-        records = [self._record(each, now_us, new_id) for each in declared]
+        records = [self._record(each, now_us) for each in declared]
 
         def decide(existing: TaskRecord, new: TaskRecord) -> Edit:
             return self._merged(existing, new, by_id[new.id], now_us)
 
         return self._stores[store].put(records, decide, new_id)
 
-    def _record(self, declared: Declared, now_us: int, new_id: Callable[[], str]) -> TaskRecord:
+    def _record(self, declared: Declared, now_us: int) -> TaskRecord:
         record = TaskRecord(
             id=declared.id,
-            generation=_generation(new_id()),
+            # Different from that of any task which had this id before.
+            generation=randbits(_GENERATION_BITS),
             definition=declared.definition,
             state=ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED,
         )
-        return planner.new_task(record, now_us, declared.first_us)
+        trigger = declared.definition.trigger
+        return asked(trigger, lambda: planner.new_task(record, now_us, declared.first_us))
 
     def _merged(
         self, existing: TaskRecord, new: TaskRecord, declared: Declared, now_us: int
@@ -112,7 +149,7 @@ class Book:
         if _is_over(existing) and wanted.trigger == before.trigger and _is_now(wanted.trigger):
             # "Once, now" said again after it was done is a new task under the old id.
             return Edit(new)
-        if _same(before, wanted):
+        if before == wanted:
             known = replace(existing, definition=replace(current, target=wanted.target))
             return Edit(known, unchanged=wanted.target is None)
         if not declared.updates:
@@ -120,7 +157,12 @@ class Book:
         merged = _merge(before, current, wanted)
         text = None if merged == wanted else self._codec.encode(wanted)
         changed = replace(existing, definition=merged, declared=text, problem=None)
-        return planner.reconsidered(existing, changed, now_us, declared.first_us)
+        # A first fire time that lies behind was meant for the first declaration.
+        later = declared.first_us is not None and declared.first_us > now_us
+        first_us = declared.first_us if later else None
+        return asked(
+            merged.trigger, lambda: planner.reconsidered(existing, changed, now_us, first_us)
+        )
 
     def _as_declared(self, task: TaskRecord) -> Definition:
         if task.declared is not None:
@@ -130,17 +172,20 @@ class Book:
     # --- changing -----------------------------------------------------------------------------
 
     def change(
-        self, store: str, task_id: str, alter: Callable[[Definition], Definition],
-        first: Callable[[TaskRecord], int | None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self,
+        store: str,
+        task_id: str,
+        alter: Callable[[Definition], Definition],
+        first_us: int | None = None,
+    ) -> None:
         """Change a task's definition; its declaration stays as it was."""
         pending = self.pending.get((store, task_id))
         if pending is not None:
-            blank = TaskRecord(id=task_id, generation=0, definition=pending.definition)
             self.pending[store, task_id] = replace(
                 pending,
                 definition=alter(pending.definition),
-                first_us=first(blank) or pending.first_us,
+                original=pending.original or pending.definition,
+                first_us=pending.first_us if first_us is None else first_us,
             )
             return
         now_us = self._clock.now_us()
@@ -150,7 +195,10 @@ class Book:
             altered = alter(definition)
             declared = task.declared or self._codec.encode(definition)
             changed = replace(task, definition=altered, declared=declared, problem=None)
-            return planner.reconsidered(task, changed, now_us, first(task))
+            return asked(
+                altered.trigger,
+                lambda: planner.reconsidered(task, changed, now_us, first_us),
+            )
 
         self._edit(store, task_id, decide)
 
@@ -187,7 +235,8 @@ class Book:
         def decide(task: TaskRecord) -> Edit:
             if task.state is not ScheduleState.PAUSED:
                 return Edit(task, unchanged=True)
-            return planner.resumed(task, now_us)
+            trigger = planner.definition_of(task).trigger
+            return asked(trigger, lambda: planner.resumed(task, now_us))
 
         self._edit(store, task_id, decide)
 
@@ -202,7 +251,7 @@ class Book:
 
         def decide(task: TaskRecord) -> Edit:
             there.append(task.id)
-            return Edit(None, cancel_pending="its task was removed")
+            return Edit(None, cancel_pending=TASK_REMOVED)
 
         self._stores[store].edit(rest, decide, self._ids.at(now_us))
         return [*gone, *dict.fromkeys(there)]
@@ -227,6 +276,17 @@ class Book:
             if edited.task is None:
                 raise _missing(task_id)
         return [run for edited in edits for run in edited.runs]
+
+    def cancel_pending(self, store: str, run_ids: Sequence[str], reason: str) -> None:
+        """Cancel those of some runs that nobody has leased."""
+        tasks = []
+        for run_id in run_ids:
+            run = self.reader(store).get_run(run_id)
+            if run is not None and run.state is RunState.PENDING and run.node is None:
+                tasks.append(run.task_id)
+        if tasks:
+            new_id = self._ids.at(self._clock.now_us())
+            self._stores[store].edit(tasks, lambda task: Edit(task, (), reason), new_id)
 
     def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
         if not self.connected:
@@ -289,7 +349,25 @@ class Book:
         record = TaskRecord(
             id=declared.id, generation=0, definition=declared.definition, state=state
         )
-        return planner.new_task(record, now_us, declared.first_us)
+        trigger = declared.definition.trigger
+        return asked(trigger, lambda: planner.new_task(record, now_us, declared.first_us))
+
+    def explained(self, infos: list[TaskInfo], store: str) -> list[TaskInfo]:
+        """Add to views of tasks why no node that lives can execute them, where that is so."""
+        unexplained = any(info.problem is None for info in infos)
+        now_us = self._clock.now_us()
+        nodes = self.reader(store).nodes() if self.connected and unexplained else []
+        nodes = [node for node in nodes if node.expires_us > now_us]
+        if not nodes:
+            return infos
+        executors = {name for node in nodes for name in node.executors}
+        unresolved = set.intersection(*(set(node.unresolved) for node in nodes))
+        return [
+            info
+            if (problem := _problem(info, executors, unresolved)) is None
+            else info.model_copy(update={"problem": problem})
+            for info in infos
+        ]
 
     def find(self, store: str, query: TaskQuery) -> list[TaskRecord]:
         """Return a page of the tasks in a store; pending ones are no part of it."""
@@ -313,8 +391,14 @@ class Book:
         return found[query.offset : query.offset + query.limit]
 
 
-def _same(one: Definition, other: Definition) -> bool:
-    return one == other
+def _problem(info: TaskInfo, executors: set[str], unresolved: set[str]) -> str | None:
+    if info.problem is not None or info.schedule_state is not ScheduleState.SCHEDULED:
+        return None
+    if info.executor not in executors:
+        return f"no running scheduler has its executor {info.executor!r}"
+    if info.callable_reference in unresolved:
+        return f"no running scheduler can import {info.callable_reference!r}"
+    return None
 
 
 def _merge(before: Definition, current: Definition, wanted: Definition) -> Definition:
@@ -333,11 +417,6 @@ def _is_over(task: TaskRecord) -> bool:
 
 def _is_now(trigger: Trigger) -> bool:
     return trigger.kind == "date" and getattr(trigger, "run_at", None) is None
-
-
-def _generation(run_id: str) -> int:
-    """Return a number that no other task of this id had: the time, and the node's counter."""
-    return int(run_id[:14], 16) * 1_000 + int(run_id[14:20], 16) % 1_000
 
 
 def _conflict(declared: Declared) -> ConflictingTaskError:

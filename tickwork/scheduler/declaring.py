@@ -4,11 +4,10 @@ What could never work must not get into a store, where it would fail in the midd
 each option is checked with a message that says what to do instead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from functools import partial
-from math import isfinite
 from typing import Any
 from uuid import uuid4
 
@@ -18,13 +17,15 @@ from tickwork.model.definition import Definition
 from tickwork.model.functions import (
     check_signature,
     is_coroutine_callable,
+    is_generator_callable,
     name_of,
     reference_of,
     resolve,
     unwrapped_partial,
 )
-from tickwork.model.instants import SECOND, to_us, us_of
+from tickwork.model.instants import SECOND, us_of
 from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.standard import is_unicode
 from tickwork.model.values import encode_arguments
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.wiring import build_trigger
@@ -36,13 +37,18 @@ __all__ = [
     "Declarer",
     "checked_defaults",
     "named_executor",
+    "read_args",
     "read_changes",
+    "read_kwargs",
     "read_name",
     "read_tags",
+    "read_whole",
+    "read_word",
 ]
 
 _LONGEST_ID = 191
-_INJECTED = ("task_id", "run_id")
+_LONGEST_S = 1_000 * 366 * 86_400
+_MOST = 1_000_000_000
 
 POLICIES = frozenset(
     {
@@ -53,7 +59,6 @@ POLICIES = frozenset(
         "delivery",
         "fixed_delay",
         "max_history",
-        "result_ttl",
     }
 )
 """The options that become fields of a definition as they are."""
@@ -76,7 +81,12 @@ OPTIONS = POLICIES | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A task as a user declared it: not stored yet, its trigger not anchored yet."""
+    """A task as a user declared it: not stored yet, its trigger not anchored yet.
+
+    It `updates` one that was stored by an earlier process, and `replaces` one that was declared
+    before in this process. `unnamed` ones have their function's name as id. `original` is what was
+    declared, where it has been edited since.
+    """
 
     id: str
     store: str
@@ -84,20 +94,23 @@ class Declared:
     first_us: int | None = None
     paused: bool = False
     updates: bool = False
+    replaces: bool = False
     unnamed: bool = False
+    original: Definition | None = None
 
 
 @dataclass(slots=True)
 class Declarer:
     """Turns what users say into definitions, with the defaults of one scheduler.
 
-    `stores` says of each store by name whether its tasks outlive the process.
+    `stores` says of each store by name whether its tasks outlive the process, `executors` of each
+    executor of which kind it is.
     """
 
     registry: FunctionRegistry
     zone: tzinfo
     stores: Mapping[str, bool]
-    executors: frozenset[str]
+    executors: Mapping[str, str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     _references: dict[Callable[..., Any], str] = field(default_factory=dict)
 
@@ -112,22 +125,26 @@ class Declarer:
         """Return the declaration of a task; touches no store."""
         given = {**self.defaults, **options}
         trigger, jitter = self.settled(trigger)
-        if jitter is not None:
-            given.setdefault("jitter", jitter)
+        if jitter is not None and "jitter" not in options:
+            given["jitter"] = jitter
         store, scope = self._place(given)
         target, args, kwargs = self._callable(function)
-        args = (*args, *_sequence("args", given.get("args", ())))
-        kwargs = {**kwargs, **_mapping("kwargs", given.get("kwargs") or {})}
-        check_signature(target, args, kwargs, injected=_INJECTED)
+        args = (*args, *read_args("args", given.get("args", ())))
+        kwargs = {**kwargs, **read_kwargs("kwargs", given.get("kwargs") or {})}
+        check_signature(target, args, kwargs)
         reference, local = self._reference(function, target, store, decorated=decorated)
+        executor = self._executor(given.get("executor"), target)
+        self._refuse_hopeless(target, executor, local=local)
         definition = Definition(
             function=reference,
             trigger=trigger,
             name=read_name("name", given.get("name") or name_of(target)),
             payload=encode_arguments(args, kwargs, target) if args or kwargs else "",
-            executor=self._executor(given.get("executor"), target),
+            executor=executor,
             scope=scope,
             tags=read_tags(given.get("tags", ())),
+            decorated=decorated,
+            disposable=not decorated and _is_disposable(trigger, named="id" in given),
             target=target if local else None,
             **read_changes({name: given[name] for name in POLICIES if name in given}),
         )
@@ -136,6 +153,7 @@ class Declarer:
         if "next_run_time" in given:
             paused = paused or given["next_run_time"] is None
             first_us = self.instant(given["next_run_time"])
+        replaces = bool(given.get("replace_existing", False))
         task_id, unnamed = self._id(given.get("id"), definition, store, decorated=decorated)
         return Declared(
             id=task_id,
@@ -143,7 +161,8 @@ class Declarer:
             definition=definition,
             first_us=first_us,
             paused=paused,
-            updates=decorated or bool(given.get("replace_existing", False)),
+            updates=decorated or replaces,
+            replaces=replaces,
             unnamed=unnamed,
         )
 
@@ -163,7 +182,7 @@ class Declarer:
         return only_us
 
     def _place(self, given: Mapping[str, Any]) -> tuple[str, Scope]:
-        scope = _word("scope", Scope, given.get("scope") or Scope.CLUSTER)
+        scope = read_word("scope", Scope, given.get("scope") or Scope.CLUSTER)
         store = given.get("store")
         if store is None:
             store = "local" if scope is Scope.NODE else "default"
@@ -215,6 +234,19 @@ class Declarer:
         self._references[target] = reference
         return reference, False
 
+    def _refuse_hopeless(self, target: Callable[..., Any], executor: str, *, local: bool) -> None:
+        if is_generator_callable(target):
+            raise TaskConfigurationError(
+                f"{name_of(target)} is a generator function: calling it executes nothing of it. Make "
+                "the generator, advance it once, and pass its send as the function; or call it "
+                "inside a function"
+            )
+        if local and self.executors[executor] == "processpool":
+            raise TaskConfigurationError(
+                f"{name_of(target)} can't be found by other processes, so the executor "
+                f"{executor!r} can't run it; define it at the top of a module"
+            )
+
     def _known(self, target: Callable[..., Any]) -> str | None:
         try:
             return self._references.get(target)
@@ -244,7 +276,13 @@ class Declarer:
         return uuid4().hex, False
 
 
-def named_executor(name: object, executors: frozenset[str]) -> str:
+def _is_disposable(trigger: Trigger, *, named: bool) -> bool:
+    """Whether a task that is finished may be forgotten: it can't be meant when declared again."""
+    once_now = trigger.kind == "date" and getattr(trigger, "run_at", None) is None
+    return once_now or (trigger.kind == "date" and not named)
+
+
+def named_executor(name: object, executors: Collection[str]) -> str:
     """Return the name of an executor, if there is one of that name."""
     if not isinstance(name, str) or name not in executors:
         raise TaskConfigurationError(
@@ -264,31 +302,36 @@ def read_changes(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_name(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    """Return a text that names something."""
+    if not isinstance(value, str) or not value.strip() or not is_unicode(value):
         raise TaskConfigurationError(f"{name}={value!r} is not a text that names something")
     return value
 
 
-def _sequence(name: str, value: object) -> Sequence[Any]:
+def read_args(name: str, value: object) -> Sequence[Any]:
+    """Return positional arguments."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise TaskConfigurationError(f"{name}={value!r} is not a list; write {name}=[...]")
     return value
 
 
-def _mapping(name: str, value: object) -> Mapping[str, Any]:
+def read_kwargs(name: str, value: object) -> Mapping[str, Any]:
+    """Return keyword arguments."""
     if not isinstance(value, Mapping):
         raise TaskConfigurationError(f"{name}={value!r} is not a dict; write {name}={{...}}")
     return value
 
 
 def read_tags(value: object) -> tuple[str, ...]:
+    """Return tags in the order given, each once."""
     if isinstance(value, str) or not isinstance(value, (Sequence, set, frozenset)):
         raise TaskConfigurationError(f"tags={value!r} is not a list of texts; write tags=[...]")
     tags = sorted(value) if isinstance(value, (set, frozenset)) else value
     return tuple(dict.fromkeys(read_name("tag", tag) for tag in tags))
 
 
-def _word(name: str, kind: type[Any], value: object) -> Any:
+def read_word(name: str, kind: type[Any], value: object) -> Any:
+    """Return a member of an enumeration of words."""
     try:
         return kind(value)
     except ValueError:
@@ -299,12 +342,12 @@ def _word(name: str, kind: type[Any], value: object) -> Any:
 def _coalesce(name: str, value: object) -> Coalesce:
     if isinstance(value, bool):
         return Coalesce.LATEST if value else Coalesce.ALL
-    word: Coalesce = _word(name, Coalesce, value)
+    word: Coalesce = read_word(name, Coalesce, value)
     return word
 
 
 def _delivery(name: str, value: object) -> Delivery:
-    word: Delivery = _word(name, Delivery, value)
+    word: Delivery = read_word(name, Delivery, value)
     return word
 
 
@@ -314,33 +357,40 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def read_whole(name: str, value: object, least: int) -> int:
+    """Return a whole number from `least` on, of a size that every store takes."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
         raise TaskConfigurationError(
-            f"{name}={value!r} must be a whole number of at least {least}"
+            f"{name}={str(value)[:40]} must be a whole number from {least} to {_MOST}"
         )
     return value
 
 
 def _count(name: str, value: object) -> int:
-    return _whole(name, value, 1)
+    return read_whole(name, value, 1)
 
 
 def _kept(name: str, value: object) -> int | None:
-    return None if value is None else _whole(name, value, 0)
+    return None if value is None else read_whole(name, value, 0)
 
 
 def _duration(name: str, value: object) -> int:
     if isinstance(value, timedelta):
         duration_us = us_of(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
-        duration_us = round(value * SECOND)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:  # noqa: PLR0124  nan
+        # Compared before it is converted: 10**400 has no float, and infinity no integer.
+        duration_us = round(value * SECOND) if abs(value) <= _LONGEST_S else _LONGEST_S * SECOND + 1
+        duration_us = -1 if value < 0 else duration_us
     else:
         raise TaskConfigurationError(
             f"{name}={value!r} is not a duration; give seconds as a number, or a timedelta"
         )
     if duration_us < 0:
         raise TaskConfigurationError(f"{name}={value!r} must not be negative")
+    if duration_us > _LONGEST_S * SECOND:
+        raise TaskConfigurationError(
+            f"{name} is longer than a thousand years; use None for no limit"
+        )
     return duration_us
 
 
@@ -367,7 +417,6 @@ _READERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
     "delivery": ("delivery", _delivery),
     "fixed_delay": ("fixed_delay", _flag),
     "max_history": ("max_history", _kept),
-    "result_ttl": ("result_ttl_us", _limit),
 }
 
 
@@ -380,8 +429,7 @@ def checked_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in allowed:
             raise InvalidInputError(
-                f"{name!r} can't be a default of all tasks; these can: "
-                f"{', '.join(sorted(allowed))}"
+                f"{name!r} can't be a default of all tasks; these can: {', '.join(sorted(allowed))}"
             )
     read_changes({name: value for name, value in given.items() if name in POLICIES})
     return given

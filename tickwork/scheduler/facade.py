@@ -6,10 +6,16 @@ object behind it, in a thread, so that store I/O never blocks the loop.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-__all__ = ["AsyncFacade"]
+__all__ = ["AsyncFacade", "calling_loop"]
+
+calling_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar(
+    "tickwork_calling_loop", default=None
+)
+"""The event loop for which a method runs in a thread."""
 
 
 class AsyncFacade:
@@ -35,6 +41,7 @@ class AsyncFacade:
 def _awaitable(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @wraps(method)
     async def call(*args: Any, **kwargs: Any) -> Any:
+        calling_loop.set(asyncio.get_running_loop())
         return await asyncio.to_thread(method, *args, **kwargs)
 
     return call

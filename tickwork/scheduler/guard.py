@@ -7,9 +7,15 @@ its caller goes on.
 
 import threading
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
-__all__ = ["Guarded", "guarded", "guarded_within"]
+from tickwork.errors import InvalidTriggerError, TickworkError
+from tickwork.interfaces import Trigger
+
+__all__ = ["Guarded", "asked", "guarded", "guarded_trigger", "guarded_within"]
+
+_TRIGGER_LIMIT_S = 2.0
+_OURS = "tickwork.triggers."
 
 T = TypeVar("T")
 
@@ -40,3 +46,28 @@ def guarded_within(call: Callable[[], T], limit_s: float) -> Guarded[T]:
     if answers:
         return answers[0]
     return Guarded(None, TimeoutError(f"it didn't come back within {limit_s:g} s"))
+
+
+def guarded_trigger(trigger: Trigger, call: Callable[[], T]) -> Guarded[T]:
+    """Call what asks a trigger for fire times, bounded in time where the trigger may be endless."""
+    return guarded(call) if _is_quick(trigger) else guarded_within(call, _TRIGGER_LIMIT_S)
+
+
+def asked(trigger: Trigger, call: Callable[[], T]) -> T:
+    """Call what asks a trigger for fire times, for a caller who wants to know of its failure.
+
+    Raises:
+        TickworkError: what the call refused.
+        InvalidTriggerError: the trigger raised, or took too long.
+    """
+    answer = guarded_trigger(trigger, call)
+    if answer.error is None:
+        return cast("T", answer.value)
+    if isinstance(answer.error, TickworkError):
+        raise answer.error
+    raise InvalidTriggerError(f"trigger {trigger!r} failed: {answer.error!r}") from answer.error
+
+
+def _is_quick(trigger: Trigger) -> bool:
+    """Whether a trigger is one of ours that computes its fire times; and/or only ask others."""
+    return type(trigger).__module__.startswith(_OURS) and not hasattr(trigger, "triggers")

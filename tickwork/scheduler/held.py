@@ -93,7 +93,9 @@ def _result_text(outcome: Outcome) -> tuple[str | None, str | None]:
 def _with_error(held: Held, error: RunError, at_us: int) -> str:
     earlier: list[Any] = json.loads(held.errors) if held.errors else []
     entry = {key: value for key, value in error._asdict().items() if value}
-    return json.dumps([*earlier, {"attempt": held.attempt, "at": from_us(at_us).isoformat(), **entry}])
+    return json.dumps(
+        [*earlier, {"attempt": held.attempt, "at": from_us(at_us).isoformat(), **entry}]
+    )
 
 
 def failed(held: Held, error: BaseException, now_us: int) -> Finished:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
@@ -20,6 +20,7 @@ from tickwork.model.events import (
     SchedulerResumed,
     SchedulerStarted,
     SchedulerStopped,
+    TaskUndeclared,
 )
 from tickwork.model.instants import from_us
 from tickwork.model.policies import ScheduleState, Source
@@ -27,7 +28,7 @@ from tickwork.model.steps import TaskQuery
 from tickwork.scheduler.book import Book
 from tickwork.scheduler.clock import SystemClock
 from tickwork.scheduler.declaring import Declarer, checked_defaults
-from tickwork.scheduler.facade import AsyncFacade
+from tickwork.scheduler.facade import AsyncFacade, calling_loop
 from tickwork.scheduler.listeners import Listeners
 from tickwork.scheduler.loop import LoopSettings
 from tickwork.scheduler.processes import refuse_pool_child
@@ -77,7 +78,7 @@ class SchedulerLife:
             self._registry,
             zone,
             {name: each.persistent for name, each in self._stores.items()},
-            frozenset(self._executors),
+            {name: each.kind for name, each in self._executors.items()},
             checked_defaults(task_defaults or {}),
         )
         self._book = Book(self._stores, self._clock, self._codec, uuid4().hex)
@@ -124,6 +125,8 @@ class SchedulerLife:
                 store.open(environment)
                 opened.append(store)
             self._book.write_pending()
+            for store_name, task_id in self._book.undeclared:
+                self._tell(TaskUndeclared, store=store_name, task_id=task_id)
         except BaseException:
             for store in opened:
                 store.close()
@@ -151,11 +154,7 @@ class SchedulerLife:
             SchedulerStateError: it is started already, or this is a child of a process pool.
             StoreUnavailableError: a store can't be opened.
         """
-        try:
-            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
-        return self._start(loop, paused=paused)
+        return self._start(_running_loop() or calling_loop.get(), paused=paused)
 
     def _start(self, loop: asyncio.AbstractEventLoop | None, *, paused: bool) -> Self:
         refuse_pool_child()
@@ -194,6 +193,11 @@ class SchedulerLife:
         if runtime is None:
             self.close()
             return StopReport()
+        if threading.current_thread().name.startswith("tickwork-"):
+            raise SchedulerStateError(
+                "stop() was called by something that the scheduler itself runs, and would wait for "
+                "its own end; tell the main program to stop it, for example by an event"
+            )
         if wait and _on_loop(runtime.event_loop):
             raise SchedulerStateError(
                 "stop() would block the event loop that executes the runs it waits for; use "
@@ -210,7 +214,8 @@ class SchedulerLife:
             self._runtime = None
             self._paused = False
             self._tell(SchedulerStopped)
-            self._listeners.flush()
+            if wait:
+                self._listeners.flush()
             self.close()
             return report
 
@@ -219,17 +224,34 @@ class SchedulerLife:
         return self.stop(wait, timeout)
 
     def _run_shutdown_tasks(self, runtime: Runtime, until: float) -> None:
+        started: dict[str, list[str]] = {}
         query = TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED, limit=_LISTED)
         for name, loop in runtime.loops.items():
             try:
                 ids = [task.id for task in self._book.find(name, query)]
-                if ids:
-                    runs = self._book.run_all(name, ids, Source.SHUTDOWN)
-                    loop.execute_only(run.id for run in runs)
+                runs = self._book.run_all(name, ids, Source.SHUTDOWN) if ids else []
             except TickworkError as error:
                 # A store that fails now must not keep the others from stopping cleanly.
                 self._listeners.failed("shutdown tasks", error)
-        runtime.settle(until)
+                continue
+            if runs:
+                started[name] = [run.id for run in runs]
+                loop.execute_only(started[name])
+        if not runtime.settle(until):
+            self._cancel_unstarted(started)
+
+    def _cancel_unstarted(self, started: Mapping[str, Sequence[str]]) -> None:
+        """End what was to run at this stop and didn't: at the next start it would be out of place.
+
+        What has started by now is left to the loops.
+        """
+        for name, run_ids in started.items():
+            try:
+                self._book.cancel_pending(
+                    name, run_ids, "its scheduler had stopped before it began"
+                )
+            except TickworkError as error:
+                self._listeners.failed("cancelling shutdown tasks", error)
 
     def pause(self) -> None:
         """Stop planning and starting in this scheduler; what is under way goes on."""
@@ -343,7 +365,9 @@ def _on_loop(loop: asyncio.AbstractEventLoop | None) -> bool:
 def _build_stores(store: object, stores: Mapping[str, Any] | None) -> dict[str, Store]:
     if store is not None and stores is not None:
         raise InvalidInputError("give one store, or stores={...} with a 'default', not both")
-    named = dict(stores) if stores is not None else {"default": store or "memory://"}
+    named = dict(stores) if stores is not None else {"default": store}
+    if stores is None and store is None:
+        named = {"default": "memory://"}
     if "default" not in named:
         raise InvalidInputError(
             f"stores={{...}} needs a 'default', it has {', '.join(named) or 'nothing'}"

@@ -34,7 +34,7 @@ class Listeners:
         self._lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, event: type[Event], listener: Listener) -> None:
+    def add(self, event: object, listener: Listener) -> None:
         """Tell `listener` of each event of a class, or of one derived from it."""
         if not (inspect.isclass(event) and issubclass(event, Event)):
             raise InvalidInputError(

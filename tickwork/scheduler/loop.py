@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tickwork.errors import StoreError
+from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Clock, Executor, Store
 from tickwork.model.definition import Definition
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job, Outcome
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import Leased, NodeRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -39,7 +39,7 @@ from tickwork.model.steps import (
 from tickwork.model.values import decode_arguments
 from tickwork.scheduler import planner
 from tickwork.scheduler.announcing import Announcer
-from tickwork.scheduler.guard import Guarded, guarded, guarded_within
+from tickwork.scheduler.guard import Guarded, guarded, guarded_trigger
 from tickwork.scheduler.held import Held, concluded, failed, left_over
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
@@ -51,7 +51,6 @@ logger = logging.getLogger("tickwork.loop")
 _FIRST_RETRY_US = SECOND // 10
 _LAST_RETRY_US = 30 * SECOND
 _MARKED_AFTER_US = SECOND // 10
-_TRIGGER_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +150,9 @@ class StoreLoop:
         now_us = self._clock.now_us()
         try:
             next_us = self._step(now_us)
+        except LeaseLostError:
+            self._lapsed.set()
+            return now_us
         except StoreError as error:
             return self._store_failed(error, now_us)
         except Exception as error:
@@ -182,7 +184,7 @@ class StoreLoop:
         elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
             self._recover(now_us, held=None)
         candidates: list[int | None] = []
-        if self.active and (not self.draining or self._only):
+        if (self.active and not self.draining) or self._only:
             candidates += self._take_work(now_us)
         self._start_marked(now_us)
         self._prune(now_us)
@@ -270,7 +272,8 @@ class StoreLoop:
         }
         try:
             leasable = self._lease(now_us, reserved)
-            plannable = None if self.draining else self._plan(now_us, reserved)
+            plans = self.active and not self.draining
+            plannable = self._plan(now_us, reserved) if plans else None
         except BaseException:
             # Whether the step took effect isn't known: ask, once the store answers.
             self._doubtful = True
@@ -326,15 +329,10 @@ class StoreLoop:
         return reply.next_us
 
     def _decide(self, task: TaskRecord, now_us: int) -> Plan | Deferral:
-        definition = task.definition
-        assert isinstance(definition, Definition)
+        definition = planner.definition_of(task)
         if self._registry.target(definition) is None:
             return Deferral("its function isn't known here yet", definition.function)
-        if type(definition.trigger).__module__.startswith("tickwork.triggers."):
-            planned = guarded(lambda: planner.plan(task, now_us))
-        else:
-            # A trigger of somebody else's may never come back.
-            planned = guarded_within(lambda: planner.plan(task, now_us), _TRIGGER_LIMIT_S)
+        planned = guarded_trigger(definition.trigger, lambda: planner.plan(task, now_us))
         if planned.value is not None:
             return planned.value
         return Deferral(f"its trigger failed: {_named(planned)}")
@@ -350,7 +348,9 @@ class StoreLoop:
             self._exclusions.add_function(deferral.function, reason, now_us)
         if not self._exclusions.add_task(task_id, reason, now_us):
             return
-        logger.error("task can't be executed here: %s (%s)", task_id, reason, extra={"task_id": task_id})
+        logger.error(
+            "task can't be executed here: %s (%s)", task_id, reason, extra={"task_id": task_id}
+        )
         self._announcer.emit(
             TaskUnplannable,
             TaskUnplannable,
@@ -366,9 +366,7 @@ class StoreLoop:
 
     # --- handing over -------------------------------------------------------------------------
 
-    def _hand_over(
-        self, leased: Sequence[Leased], reserved: dict[str, int], now_us: int
-    ) -> None:
+    def _hand_over(self, leased: Sequence[Leased], reserved: dict[str, int], now_us: int) -> None:
         if not leased:
             return
         ready: dict[str, list[Job]] = {}
@@ -402,8 +400,7 @@ class StoreLoop:
                 self._exclusions.add_function(definition.function, problem, now_us)
                 self._given_back.append(GivenBack(held.run_id, held.fence, held.due_us or now_us))
                 return None
-            target = self._registry.target(definition)
-            assert target is not None
+            target = self._registry.known(definition.function)
         args: Sequence[Any] = ()
         kwargs: Mapping[str, Any] = {}
         if definition.payload:
@@ -437,7 +434,7 @@ class StoreLoop:
             count = min(executor.idle(), len(waiting))
             if not count:
                 continue
-            batch = Batch(planner.after_run)
+            batch = Batch(_after_run)
             first = [waiting[at] for at in range(count)]
             batch.marks += [Mark(held.run_id, held.fence, now_us) for held in first]
             rejected = self.store.finish(batch)
@@ -458,7 +455,7 @@ class StoreLoop:
 
     def _write_back(self, now_us: int) -> None:
         self._collect(now_us)
-        batch = Batch(planner.after_run)
+        batch = Batch(_after_run)
         marked = self._marks(now_us)
         batch.marks += [
             Mark(held.run_id, held.fence, held.job.started_us) for held in marked if held.job
@@ -479,9 +476,8 @@ class StoreLoop:
                 self._announcer.lease_lost(held)
                 continue
             self._note_history(finished.task_id, held.definition)
-            if outcome is None:
-                outcome = Outcome(held.job or _no_job(held), finished.state, 0, now_us)
-            self._announcer.finished(held, outcome, finished.reason)
+            unstarted = Outcome(held.job or _no_job(held), finished.state, 0, now_us)
+            self._announcer.finished(held, outcome or unstarted, finished.reason)
 
     def _collect(self, now_us: int) -> None:
         """Turn outcomes that came in into what is to be written."""
@@ -520,7 +516,7 @@ class StoreLoop:
 
     def _recover(self, now_us: int, held: frozenset[str] | None) -> None:
         reply = self.store.recover(
-            RecoverRequest(self._node.id, now_us, planner.take_over, planner.after_run, held)
+            RecoverRequest(self._node.id, now_us, planner.take_over, _after_run, held)
         )
         if not reply.more:
             self._recovered_at_us = now_us
@@ -581,6 +577,15 @@ class StoreLoop:
                 self._unwritten.append((verdict, job.lease, outcome))
         self._write_back(now_us)
         return list(self._held)
+
+
+def _after_run(task: TaskRecord, finished_us: int) -> None:
+    """Move a task on after its run; one whose trigger fails is paused, with the reason."""
+    trigger = planner.definition_of(task).trigger
+    moved = guarded_trigger(trigger, lambda: planner.after_run(task, finished_us))
+    if moved.error is not None:
+        task.state = ScheduleState.PAUSED
+        task.problem = task.paused_reason = f"its trigger failed: {_named(moved)}"
 
 
 def _named(failure: Guarded[Any]) -> str:

@@ -16,26 +16,37 @@ of single runs that is too long for one plan is continued by the next ones: `cat
 how far it goes, and that its runs are of one family.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, cast
 
-from tickwork.interfaces import InstantTrigger, Periodic
+from tickwork.errors import ConflictError, TaskConfigurationError
+from tickwork.interfaces import Periodic
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.instants import SECOND, from_us, us_of
 from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Source
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import Edit, Plan, PlannedRun, Verdict
-from tickwork.scheduler.timing import Enumeration, Timing, due_of, fire_times, timing_of
+from tickwork.scheduler.timing import (
+    Enumeration,
+    Timing,
+    due_of,
+    is_arithmetic,
+    only_fire_time,
+    timing_of,
+)
 
 __all__ = [
     "CRASHES",
     "RUNS_A_PLAN",
     "after_run",
+    "definition_of",
+    "describe_range",
     "manual_run",
     "new_task",
     "plan",
-    "resumed",
     "reconsidered",
+    "resumed",
     "take_over",
 ]
 
@@ -45,8 +56,6 @@ RUNS_A_PLAN = 1_000
 CRASHES = 3
 """How often a run may take its node down before it is given up."""
 
-_EARLIEST_US = -62_135_596_800 * SECOND
-
 
 class _Arithmetic(Protocol):
     def next_us(self, after_us: int, /) -> int | None: ...
@@ -54,25 +63,29 @@ class _Arithmetic(Protocol):
     def count_us(self, after_us: int, until_us: int) -> int: ...
 
 
-class _Catchup:
-    """The due fire times of a task at an instant, from its first unplanned one on."""
+class _Backlog:
+    """The fire times of a task from its first unplanned one on, as far as they are due.
 
-    __slots__ = ("_task", "_timing", "_until_us", "complete", "jitter_us")
+    Up to `listed_us` they are known; where they could only be enumerated, and were too many, there
+    are others between it and `until_us`.
+    """
+
+    __slots__ = ("_jitter_us", "_listed_us", "_task_id", "_timing")
 
     def __init__(self, task: TaskRecord, timing: Timing, first_us: int, until_us: int) -> None:
-        self._task = task
-        self.complete = True
-        self.jitter_us = definition_of(task).jitter_us
-        self._until_us = until_us
-        if isinstance(timing, InstantTrigger):
+        self._task_id = task.id
+        self._jitter_us = definition_of(task).jitter_us
+        self._listed_us = until_us
+        if is_arithmetic(timing):
             self._timing: _Arithmetic = timing
         else:
             listed = Enumeration(timing, first_us, until_us)
             self._timing = listed
-            self.complete = listed.complete
+            if not listed.complete:
+                self._listed_us = listed.end_us
 
     def due(self, fire_us: int) -> int:
-        return due_of(self._task.id, self._timing, fire_us, self.jitter_us)
+        return due_of(self._task_id, self._timing, fire_us, self._jitter_us)
 
     def last_due(self, first_us: int, at_us: int) -> int | None:
         """Return the last fire time from `first_us` on that is due at `at_us`."""
@@ -87,22 +100,27 @@ class _Catchup:
     def after(self, fire_us: int) -> int | None:
         return self._timing.next_us(fire_us)
 
-    def record(self, state: RunState, fire_us: int, first_us: int, last_us: int) -> PlannedRun:
-        """Return a run at `fire_us` that stands for the fire times of a range."""
-        count = 1 + (self._timing.count_us(first_us, last_us) if last_us > first_us else 0)
-        exact = self.complete or last_us < self._until_us
-        return PlannedRun(state, fire_us, self.due(fire_us), first_us, last_us, count, exact)
+    def record(  # noqa: PLR0917  a range has that many parts
+        self, state: RunState, fire_us: int, first_us: int, last_us: int, until_us: int
+    ) -> PlannedRun:
+        """Return a run at `fire_us` that stands for all fire times from `first_us` to `until_us`.
 
-    def end(self, last_us: int) -> int:
-        """Return up to where a range that ends with the last listed fire time accounts."""
-        return last_us if self.complete else self._until_us
+        `last_us` is the last of them that is known.
+        """
+        count = 1 + (self._timing.count_us(first_us, last_us) if last_us > first_us else 0)
+        exact = last_us < self._listed_us or last_us == until_us
+        end_us = last_us if exact else until_us
+        return PlannedRun(state, fire_us, self.due(fire_us), first_us, end_us, count, exact)
 
 
 def definition_of(task: TaskRecord) -> Definition:
     """Return the definition of a task that was read as planable."""
     definition = task.definition
     if isinstance(definition, Unreadable):
-        raise TypeError(f"task {task.id!r} can't be understood: {definition.reason}")
+        raise ConflictError(
+            f"task {task.id!r} can't be understood here ({definition.reason}); update tickwork, or "
+            "remove the task"
+        )
     return definition
 
 
@@ -121,128 +139,120 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
     if first_us is None or task.due_us is None or task.due_us > now_us:
         return Plan((), task.state, first_us, task.due_us, task.planned_us, task.catchup_us)
     timing = _timing(task)
-    definition = definition_of(task)
     following_us = timing.next_us(first_us)
-    grace_us = definition.misfire_grace_us
+    grace_us = definition_of(task).misfire_grace_us
     alone = following_us is None or following_us > now_us
     if alone and task.catchup_us is None and (grace_us is None or now_us - task.due_us <= grace_us):
-        return _plan_one(task, definition, timing, first_us, following_us)
-    return _plan_many(task, definition, timing, first_us, now_us)
+        return _plan_one(task, timing, first_us, following_us)
+    # What a catch-up that goes on still has to do is judged by the instant at which it began.
+    judged_us = now_us if task.catchup_us is None else min(now_us, task.catchup_us)
+    return _CatchingUp(task, timing, first_us, judged_us).plan(now_us)
 
 
-def _plan_one(
-    task: TaskRecord, definition: Definition, timing: Timing, fire_us: int, next_us: int | None
-) -> Plan:
+def _plan_one(task: TaskRecord, timing: Timing, fire_us: int, next_us: int | None) -> Plan:
     """Plan a single fire time that is due in time: what nearly every plan is."""
+    definition = definition_of(task)
     due_us = cast("int", task.due_us)
     if task.active < definition.max_instances:
         run = PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us)
         if definition.fixed_delay and next_us is not None:
             return Plan((run,), ScheduleState.SCHEDULED, None, None, fire_us)
     else:
-        reason = _overlap(task, definition)
         run = PlannedRun(
-            RunState.SKIPPED, fire_us, due_us, fire_us, fire_us, 1, True, False, reason
+            RunState.SKIPPED, fire_us, due_us, fire_us, fire_us, reason=_overlap(task, definition)
         )
-    return _standing(task.id, definition, timing, (run,), next_us, fire_us)
+    return _standing(task, timing, (run,), next_us, fire_us)
 
 
-def _standing(
-    task_id: str,
-    definition: Definition,
+def _standing(  # noqa: PLR0917  all of it is what the plan says
+    task: TaskRecord,
     timing: Timing,
-    runs: tuple[PlannedRun, ...],
+    runs: Sequence[PlannedRun],
     next_us: int | None,
     planned_us: int,
 ) -> Plan:
+    """Return a plan that leaves the task waiting for its next fire time, if there is one."""
     if next_us is None:
         return Plan(runs, ScheduleState.FINISHED, None, None, planned_us)
-    jitter_us = definition.jitter_us
-    due_us = due_of(task_id, timing, next_us, jitter_us) if jitter_us else next_us
+    jitter_us = definition_of(task).jitter_us
+    due_us = due_of(task.id, timing, next_us, jitter_us) if jitter_us else next_us
     return Plan(runs, ScheduleState.SCHEDULED, next_us, due_us, planned_us)
 
 
-def _plan_many(
-    task: TaskRecord, definition: Definition, timing: Timing, first_us: int, now_us: int
-) -> Plan:
-    # What a catch-up that goes on still has to do is judged by the instant at which it began.
-    judged_us = now_us if task.catchup_us is None else min(now_us, task.catchup_us)
-    catchup = _Catchup(task, timing, first_us, judged_us)
-    runs: list[PlannedRun] = []
-    rest_us: int | None = first_us
-    end_us = first_us
-    grace_us = definition.misfire_grace_us
-    if grace_us is not None:
-        last_missed_us = catchup.last_due(first_us, judged_us - grace_us - 1)
-        if last_missed_us is not None:
-            missed = catchup.record(RunState.MISSED, last_missed_us, first_us, last_missed_us)
-            late_s = (now_us - missed.due_us) / SECOND
-            reason = f"{late_s:.3f} s late, misfire_grace_time is {grace_us / SECOND:g} s"
-            runs.append(missed._replace(reason=reason))
-            rest_us, end_us = catchup.after(last_missed_us), last_missed_us
-    if rest_us is not None:
-        last_us = catchup.last_due(rest_us, judged_us)
-        if last_us is not None:
-            return _plan_rest(task, definition, catchup, timing, runs, rest_us, last_us, judged_us)
-    return _standing(task.id, definition, timing, tuple(runs), rest_us, end_us)
+class _CatchingUp:
+    """A task with more than one fire time to account for, or one that is late."""
 
+    __slots__ = ("_backlog", "_definition", "_first_us", "_judged_us", "_runs", "_task", "_timing")
 
-def _plan_rest(  # noqa: PLR0917  one decision, cut out of the function above for its length
-    task: TaskRecord,
-    definition: Definition,
-    catchup: _Catchup,
-    timing: Timing,
-    runs: list[PlannedRun],
-    first_us: int,
-    last_us: int,
-    judged_us: int,
-) -> Plan:
-    free = definition.max_instances - task.active
-    end_us = catchup.end(last_us)
-    if free <= 0 and task.catchup_us is None:
-        skipped = catchup.record(RunState.SKIPPED, last_us, first_us, last_us)
-        runs.append(skipped._replace(last_us=end_us, reason=_overlap(task, definition)))
-    elif definition.coalesce is Coalesce.ALL and not definition.fixed_delay:
-        return _plan_each(task, definition, catchup, timing, runs, first_us, last_us, judged_us)
-    else:
-        chosen_us = first_us if definition.coalesce is Coalesce.EARLIEST else last_us
-        run = catchup.record(RunState.PENDING, chosen_us, first_us, last_us)
-        runs.append(run._replace(last_us=end_us, queued=free <= 0))
-        if definition.fixed_delay and timing.next_us(end_us) is not None:
-            return Plan(tuple(runs), ScheduleState.SCHEDULED, None, None, end_us)
-    return _standing(task.id, definition, timing, tuple(runs), timing.next_us(end_us), end_us)
+    def __init__(self, task: TaskRecord, timing: Timing, first_us: int, judged_us: int) -> None:
+        self._task = task
+        self._definition = definition_of(task)
+        self._timing = timing
+        self._first_us = first_us
+        self._judged_us = judged_us
+        self._backlog = _Backlog(task, timing, first_us, judged_us)
+        self._runs: list[PlannedRun] = []
 
+    def plan(self, now_us: int) -> Plan:
+        end_us, rest_us = self._set_misfires_apart(now_us)
+        if rest_us is not None:
+            last_us = self._backlog.last_due(rest_us, self._judged_us)
+            if last_us is not None:
+                return self._choose(rest_us, last_us)
+        return _standing(self._task, self._timing, self._runs, rest_us, end_us)
 
-def _plan_each(  # noqa: PLR0917  as above
-    task: TaskRecord,
-    definition: Definition,
-    catchup: _Catchup,
-    timing: Timing,
-    runs: list[PlannedRun],
-    first_us: int,
-    last_us: int,
-    judged_us: int,
-) -> Plan:
-    free = max(0, definition.max_instances - task.active)
-    fire_us: int | None = first_us
-    made = 0
-    while fire_us is not None and made < RUNS_A_PLAN and catchup.due(fire_us) <= judged_us:
-        runs.append(
-            PlannedRun(
-                RunState.PENDING,
-                fire_us,
-                catchup.due(fire_us),
-                fire_us,
-                fire_us,
-                queued=made >= free,
-            )
-        )
-        made += 1
-        last_us = fire_us
-        fire_us = catchup.after(fire_us)
-    standing = _standing(task.id, definition, timing, tuple(runs), fire_us, last_us)
-    goes_on = standing.due_us is not None and standing.due_us <= judged_us
-    return standing._replace(catchup_us=judged_us) if goes_on else standing
+    def _set_misfires_apart(self, now_us: int) -> tuple[int, int | None]:
+        """Record misfires; return the last of them, and the first fire time after it."""
+        grace_us = self._definition.misfire_grace_us
+        if grace_us is None:
+            return self._first_us, self._first_us
+        late_us = self._judged_us - grace_us - 1
+        last_us = self._backlog.last_due(self._first_us, late_us)
+        if last_us is None:
+            return self._first_us, self._first_us
+        missed = self._backlog.record(RunState.MISSED, last_us, self._first_us, last_us, late_us)
+        late_s = (now_us - missed.due_us) / SECOND
+        reason = f"{late_s:.3f} s late, misfire_grace_time is {grace_us / SECOND:g} s"
+        self._runs.append(missed._replace(reason=reason))
+        end_us = missed.last_us or last_us
+        return end_us, self._backlog.after(end_us)
+
+    def _choose(self, first_us: int, last_us: int) -> Plan:
+        """Turn the fire times of a range into one run, into one each, or into a skipped record."""
+        definition, backlog = self._definition, self._backlog
+        free = definition.max_instances - self._task.active
+        until_us = self._judged_us
+        if free <= 0 and self._task.catchup_us is None:
+            run = backlog.record(RunState.SKIPPED, last_us, first_us, last_us, until_us)
+            run = run._replace(reason=_overlap(self._task, definition))
+        elif definition.coalesce is Coalesce.ALL and not definition.fixed_delay:
+            return self._each(first_us, max(0, free))
+        else:
+            chosen_us = first_us if definition.coalesce is Coalesce.EARLIEST else last_us
+            run = backlog.record(RunState.PENDING, chosen_us, first_us, last_us, until_us)
+            run = run._replace(queued=free <= 0)
+        self._runs.append(run)
+        end_us = run.last_us or last_us
+        next_us = backlog.after(end_us)
+        waits = definition.fixed_delay and run.state is RunState.PENDING
+        if waits and next_us is not None:
+            return Plan(self._runs, ScheduleState.SCHEDULED, None, None, end_us)
+        return _standing(self._task, self._timing, self._runs, next_us, end_us)
+
+    def _each(self, first_us: int, free: int) -> Plan:
+        """Make a run of each due fire time, up to a bound; those beyond `free` queue."""
+        backlog = self._backlog
+        fire_us: int | None = first_us
+        last_us = first_us
+        for made in range(RUNS_A_PLAN):
+            if fire_us is None or backlog.due(fire_us) > self._judged_us:
+                break
+            run = backlog.record(RunState.PENDING, fire_us, fire_us, fire_us, fire_us)
+            self._runs.append(run._replace(queued=made >= free))
+            last_us, fire_us = fire_us, backlog.after(fire_us)
+        standing = _standing(self._task, self._timing, self._runs, fire_us, last_us)
+        goes_on = standing.due_us is not None and standing.due_us <= self._judged_us
+        return standing._replace(catchup_us=self._judged_us) if goes_on else standing
 
 
 def _overlap(task: TaskRecord, definition: Definition) -> str:
@@ -260,9 +270,8 @@ def new_task(task: TaskRecord, now_us: int, first_us: int | None = None) -> Task
     timing = timing_of(definition.trigger, now_us)
     # Strictly after the last instant before now: what is due at this very instant still counts.
     fire_us = first_us if first_us is not None else timing.next_us(now_us - 1)
-    if fire_us is None and isinstance(timing, InstantTrigger):
-        only_us = timing.next_us(_EARLIEST_US)
-        fire_us = only_us if only_us == timing.last_us(now_us) else None
+    if fire_us is None:
+        fire_us = only_fire_time(timing, now_us)
     record = replace(task, anchor_us=now_us, timing=timing, created_us=now_us, updated_us=now_us)
     return _placed(record, fire_us)
 
@@ -286,60 +295,74 @@ def reconsidered(
 ) -> Edit:
     """Return `changed`, with a new definition or `first_us` as its first fire time, as an edit.
 
-    What the task owed by its old schedule is planned by its old policies first: a change loses
-    nothing. The new schedule begins strictly after now, counted from now if it differs.
+    What the task owes by its old schedule is planned by its old policies first: a change loses
+    nothing. A new schedule begins strictly after now, counted from now.
+
+    Raises:
+        TaskConfigurationError: fire times at or after `first_us` are dealt with already.
     """
-    owed: Plan | None = None
-    if task.state is ScheduleState.SCHEDULED:
-        owed = plan(task, now_us)
-        while owed.catchup_us is not None and len(owed.runs) < ENOUGH:
-            further = plan(_after(task, owed), now_us)
-            owed = further._replace(runs=(*owed.runs, *further.runs))
-    runs = owed.runs if owed else ()
     same = definition_of(changed).trigger == definition_of(task).trigger
-    if task.state is ScheduleState.PAUSED and not same:
-        runs = resumed(task, now_us).runs
-    changed = replace(changed, timing=None, updated_us=now_us, catchup_us=None)
-    if owed:
-        changed.planned_us = owed.planned_us
-    if first_us is not None:
-        return Edit(_placed(changed, first_us), runs)
-    if same:
-        fire_us = owed.fire_us if owed else task.fire_us
-        waiting = owed is not None and owed.state is ScheduleState.SCHEDULED and fire_us is None
-        finished = task.state is ScheduleState.FINISHED
-        placed = changed if waiting or finished else _placed(changed, fire_us)
-        return Edit(placed, runs)
-    changed.anchor_us = now_us
-    if changed.state is ScheduleState.FINISHED:
-        changed.state = ScheduleState.SCHEDULED
-    return Edit(_placed(changed, _first_of_new_schedule(changed, now_us)), runs)
-
-
-ENOUGH = 10 * RUNS_A_PLAN
-"""How many runs of a catch-up that is cut short by a change are still made."""
-
-
-def _after(task: TaskRecord, step: Plan) -> TaskRecord:
-    return replace(
-        task,
-        state=step.state,
-        fire_us=step.fire_us,
-        due_us=step.due_us,
-        planned_us=step.planned_us,
-        catchup_us=step.catchup_us,
+    owed = _owed(task, now_us, to_the_end=not same or first_us is not None)
+    changed = replace(
+        changed,
+        timing=None,
+        updated_us=now_us,
+        fire_us=owed.fire_us,
+        planned_us=owed.planned_us,
+        catchup_us=owed.catchup_us,
     )
+    if first_us is not None:
+        if owed.planned_us is not None and first_us <= owed.planned_us:
+            raise TaskConfigurationError(
+                f"next_run_time {from_us(first_us).isoformat()} lies at or before "
+                f"{from_us(owed.planned_us).isoformat()}, up to which fire times are dealt with; "
+                "name a later one, or run the task now with run()"
+            )
+        return Edit(_placed(changed, first_us), owed.runs)
+    if not same:
+        changed.anchor_us = now_us
+        if changed.state is ScheduleState.FINISHED:
+            changed.state = ScheduleState.SCHEDULED
+        return Edit(_placed(changed, _first_of_new_schedule(changed, now_us)), owed.runs)
+    if task.state is ScheduleState.SCHEDULED and owed.state is ScheduleState.SCHEDULED:
+        waits = owed.fire_us is None
+        return Edit(changed if waits else _placed(changed, owed.fire_us), owed.runs)
+    changed.state = owed.state
+    changed.due_us = None
+    return Edit(changed, owed.runs)
+
+
+def _owed(task: TaskRecord, now_us: int, *, to_the_end: bool) -> Plan:
+    """Return a plan of what is due before a change; while paused it is what was skipped.
+
+    With `to_the_end` it leaves nothing due: what one plan can't hold becomes a skipped record.
+    """
+    if task.state is ScheduleState.PAUSED and to_the_end and task.fire_us is not None:
+        edit = resumed(task, now_us)
+        planned_us = edit.task.planned_us if edit.task else task.planned_us
+        return Plan(edit.runs, ScheduleState.PAUSED, None, None, planned_us)
+    if task.state is not ScheduleState.SCHEDULED:
+        return Plan((), task.state, task.fire_us, None, task.planned_us, task.catchup_us)
+    owed = plan(task, now_us)
+    if owed.catchup_us is None or owed.fire_us is None or not to_the_end:
+        return owed
+    backlog = _Backlog(task, _timing(task), owed.fire_us, owed.catchup_us)
+    last_us = backlog.last_due(owed.fire_us, owed.catchup_us) or owed.fire_us
+    rest = backlog.record(RunState.SKIPPED, last_us, owed.fire_us, last_us, owed.catchup_us)
+    rest = rest._replace(reason="its schedule was changed before they could be planned")
+    runs = (*owed.runs, rest)
+    return owed._replace(runs=runs, planned_us=rest.last_us, fire_us=None, catchup_us=None)
 
 
 def _first_of_new_schedule(task: TaskRecord, now_us: int) -> int | None:
     after_us = now_us if task.planned_us is None else max(now_us, task.planned_us)
     timing = _timing(task)
     fire_us = timing.next_us(after_us)
-    if fire_us is None and isinstance(timing, InstantTrigger):
-        only_us = timing.next_us(_EARLIEST_US)
-        planned = task.planned_us is not None and only_us is not None and only_us <= task.planned_us
-        fire_us = only_us if only_us == timing.last_us(after_us) and not planned else None
-    return fire_us
+    if fire_us is not None:
+        return fire_us
+    only_us = only_fire_time(timing, after_us)
+    planned = task.planned_us is not None and only_us is not None and only_us <= task.planned_us
+    return None if planned else only_us
 
 
 def resumed(task: TaskRecord, now_us: int) -> Edit:
@@ -348,22 +371,19 @@ def resumed(task: TaskRecord, now_us: int) -> Edit:
         task, state=ScheduleState.SCHEDULED, paused_reason=None, updated_us=now_us, catchup_us=None
     )
     if task.fire_us is None:
-        return Edit(_placed(changed, None) if not _waits_for_run(task) else changed)
-    catchup = _Catchup(task, _timing(task), task.fire_us, now_us)
-    last_us = catchup.last_due(task.fire_us, now_us)
+        delayed = definition_of(task).fixed_delay
+        if delayed and task.active:
+            return Edit(changed)
+        return Edit(_placed(changed, _timing(task).next_us(now_us) if delayed else None))
+    backlog = _Backlog(task, _timing(task), task.fire_us, now_us)
+    last_us = backlog.last_due(task.fire_us, now_us)
     if last_us is None:
         return Edit(_placed(changed, task.fire_us))
-    end_us = catchup.end(last_us)
     why = f": {task.paused_reason}" if task.paused_reason else ""
-    skipped = catchup.record(RunState.SKIPPED, last_us, task.fire_us, last_us)
-    skipped = skipped._replace(last_us=end_us, reason=f"the task was paused{why}")
-    changed.planned_us = end_us
-    return Edit(_placed(changed, catchup.after(end_us)), (skipped,))
-
-
-def _waits_for_run(task: TaskRecord) -> bool:
-    """Whether the next fire time of a task is counted from the end of a run that goes on."""
-    return definition_of(task).fixed_delay and task.active > 0
+    skipped = backlog.record(RunState.SKIPPED, last_us, task.fire_us, last_us, now_us)
+    skipped = skipped._replace(reason=f"the task was paused{why}")
+    end_us = changed.planned_us = skipped.last_us or last_us
+    return Edit(_placed(changed, backlog.after(end_us)), (skipped,))
 
 
 def manual_run(now_us: int, source: Source = Source.MANUAL) -> PlannedRun:
@@ -373,15 +393,16 @@ def manual_run(now_us: int, source: Source = Source.MANUAL) -> PlannedRun:
 
 def after_run(task: TaskRecord, finished_us: int) -> None:
     """Move a task with fixed delay on, counting from the end of its run; mutates it."""
-    definition = definition_of(task)
-    waiting = task.fire_us is None and task.active == 0
-    if not (definition.fixed_delay and waiting) or task.state is ScheduleState.FINISHED:
+    # Judged by where the task stands: whether its delay is fixed may have been changed meanwhile.
+    if task.fire_us is not None or task.active or task.state is ScheduleState.FINISHED:
         return
+    definition = definition_of(task)
     timing = _timing(task)
     next_us = timing.next_us(finished_us)
-    if next_us is not None and isinstance(definition.trigger, Periodic):
+    fixed = definition.fixed_delay and isinstance(definition.trigger, Periodic)
+    if next_us is not None and fixed:
         # The end of the run is the anchor; the schedule's own end still holds.
-        delayed_us = finished_us + us_of(definition.trigger.interval)
+        delayed_us = finished_us + us_of(cast("Periodic", definition.trigger).interval)
         next_us = delayed_us if timing.next_us(delayed_us - 1) is not None else None
     _placed(task, next_us)
 

@@ -12,9 +12,7 @@ __all__ = ["refuse_pool_child"]
 
 _MARK = "TICKWORK_POOL_CHILD"
 _POOLS = ("concurrent.futures.process", "multiprocessing.pool", "pebble.")
-_ADVICE = (
-    "start it in the main process only, for a script under `if __name__ == '__main__':`"
-)
+_ADVICE = "start it in the main process only, for a script under `if __name__ == '__main__':`"
 
 
 def refuse_pool_child() -> None:

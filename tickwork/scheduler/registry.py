@@ -37,6 +37,10 @@ class FunctionRegistry:
         """Return the function of a definition if it is at hand, without importing anything."""
         return definition.target or self._known.get(definition.function)
 
+    def known(self, reference: str) -> Callable[..., Any]:
+        """Return a function that has been resolved."""
+        return self._known[reference]
+
     def resolve(self, reference: str) -> str | None:
         """Import a function; return why it can't be had, or None.
 

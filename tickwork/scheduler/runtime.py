@@ -6,13 +6,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from uuid import uuid4
 
 from tickwork.errors import StoreError
 from tickwork.interfaces import Cancelling, Clock, Executor, ExecutorEnvironment, Store
-from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.scheduler.announcing import Announcer
@@ -29,8 +28,11 @@ logger = logging.getLogger("tickwork.scheduler")
 
 
 class StopReport(NamedTuple):
-    """What a stop left: runs given back to the store (or ended as lost, where their delivery
-    says so), and runs in threads, which can't be ended and go on until their function returns."""
+    """What a stop left, as ids of runs.
+
+    Those given back to the store (or ended as lost, where their delivery says so), and those in
+    threads, which can't be ended and go on until their function returns.
+    """
 
     given_back: tuple[str, ...] = ()
     still_running: tuple[str, ...] = ()
@@ -95,8 +97,7 @@ class Runtime:
                 self._begin(f"tickwork-loop-{name}", self._tick_on, loop)
                 self._begin(f"tickwork-beat-{name}", self._beat_on, loop)
 
-    def _begin(self, name: str, target: object, loop: StoreLoop) -> None:
-        assert callable(target)
+    def _begin(self, name: str, target: Callable[[StoreLoop], None], loop: StoreLoop) -> None:
         thread = threading.Thread(target=target, args=(loop,), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -201,4 +202,3 @@ def _is_of(job: Job, loop: StoreLoop) -> bool:
 
 DRAINED_WITHIN_S = 30.0
 """How long a stop waits for what is under way, unless told otherwise."""
-

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tickwork.errors import TaskConfigurationError, TaskNotFoundError
+from tickwork.errors import InvalidInputError, TaskConfigurationError, TaskNotFoundError
+from tickwork.model.definition import Unreadable
 from tickwork.model.events import (
     TaskAdded,
     TaskChanged,
@@ -16,6 +17,7 @@ from tickwork.model.events import (
 from tickwork.model.instants import from_us, to_us
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.steps import RunQuery, TaskQuery
+from tickwork.scheduler.declaring import read_whole, read_word
 from tickwork.scheduler.life import SchedulerLife
 from tickwork.scheduler.preview import preview, preview_task
 from tickwork.scheduler.spelling import changed_definition, read_options, read_spelling
@@ -64,7 +66,7 @@ class Scheduler(SchedulerLife):
         `coalesce` ("latest"/True, "earliest", "all"/False), `misfire_grace_time` (seconds, None for
         no limit), `max_instances`, `next_run_time` (the first fire time; None: paused),
         `replace_existing`, `paused`, `tags`, `jitter` (seconds), `delivery` ("at_least_once",
-        "at_most_once"), `fixed_delay`, `max_history`, `result_ttl` (seconds).
+        "at_most_once"), `fixed_delay`, `max_history`.
 
         Raises:
             InvalidInputError: something of it could never work; the message says what to do.
@@ -184,7 +186,7 @@ class Scheduler(SchedulerLife):
             trigger = read_spelling(changes.get("trigger"), arguments)
         target = self._target(name, task_id, options)
         alter = changed_definition(self._declarer, options, trigger, target)
-        self._book.change(name, task_id, alter, lambda task: _checked_first(task, first_us))
+        self._book.change(name, task_id, alter, first_us)
         self._changed(TaskChanged, name, task_id)
 
     @staticmethod
@@ -198,12 +200,12 @@ class Scheduler(SchedulerLife):
         if not {"args", "kwargs"} & options.keys():
             return None
         record, _ = self._book.record(store, task_id)
-        reference = getattr(record.definition, "function", "")
         definition = record.definition
-        known = self._registry.target(definition) if hasattr(definition, "target") else None  # type: ignore[arg-type]  # narrowed
-        if known is None and self._registry.resolve(reference) is None:
-            known = self._registry.target(definition)  # type: ignore[arg-type]  # as above
-        return known
+        if isinstance(definition, Unreadable):
+            return None
+        if self._registry.target(definition) is None:
+            self._registry.resolve(definition.function)
+        return self._registry.target(definition)
 
     def reschedule_task(
         self,
@@ -276,11 +278,11 @@ class Scheduler(SchedulerLife):
 
     def get_task_info(self, task_id: str, *, store: str | None = None) -> TaskInfo:
         """Return a task as it stands now."""
-        from tickwork.model.snapshots import task_info  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import task_info
 
         name = store or self._book.store_of(task_id, None)
         record, state = self._book.record(name, task_id)
-        return task_info(record, name, state)
+        return self._book.explained([task_info(record, name, state)], name)[0]
 
     def get_tasks(
         self,
@@ -301,25 +303,26 @@ class Scheduler(SchedulerLife):
         `search` is part of an id or a name; `sort` is `id`, `name`, `next_run_time` or
         `created_at`, with `-` in front for descending. Pages are per store.
         """
-        from tickwork.model.snapshots import task_info  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import task_info
 
         query = TaskQuery(
-            state=None if state is None else ScheduleState(state),
+            state=None if state is None else read_word("state", ScheduleState, state),
             executor=executor,
             function=function,
             trigger=trigger,
             tag=tag,
             search=search,
             sort=sort,
-            limit=limit,
-            offset=offset,
+            limit=read_whole("limit", limit, 0),
+            offset=read_whole("offset", offset, 0),
         )
         found = []
         for name in self._named(store):
             if query.state in {None, ScheduleState.PENDING} and not self._book.connected:
                 keys = [key for key in list(self._book.pending) if key[0] == name]
                 found += [task_info(*_pending(self._book.record(*key), name)) for key in keys]
-            found += [task_info(task, name) for task in self._book.find(name, query)]
+            stored = [task_info(task, name) for task in self._book.find(name, query)]
+            found += self._book.explained(stored, name)
         return found
 
     def get_run(self, run_id: str) -> RunInfo:
@@ -328,7 +331,7 @@ class Scheduler(SchedulerLife):
         Raises:
             RunNotFoundError: there is no such run, or it was pruned.
         """
-        from tickwork.model.snapshots import run_info  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import run_info
 
         return run_info(*self._book.run(run_id))
 
@@ -345,22 +348,22 @@ class Scheduler(SchedulerLife):
         offset: int = 0,
     ) -> list[RunInfo]:
         """Return runs, newest first; `since` and `until` are aware and mean their creation."""
-        from tickwork.model.snapshots import run_info  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import run_info
 
         query = RunQuery(
             task_id=task,
             states=_states(status),
-            source=None if source is None else Source(source),
-            since_us=None if since is None else to_us(since),
-            until_us=None if until is None else to_us(until),
-            limit=limit,
-            offset=offset,
+            source=None if source is None else read_word("source", Source, source),
+            since_us=None if since is None else _instant("since", since),
+            until_us=None if until is None else _instant("until", until),
+            limit=read_whole("limit", limit, 0),
+            offset=read_whole("offset", offset, 0),
         )
         return [run_info(run, name) for run, name in self._book.runs(self._named(store), query)]
 
     def nodes(self) -> list[NodeInfo]:
         """Return the started schedulers that share this one's stores, also dead ones."""
-        from tickwork.model.snapshots import node_info  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import node_info
 
         with self._connected() as book:
             return [
@@ -376,13 +379,13 @@ class Scheduler(SchedulerLife):
             task_or_trigger = self.get_task(task_or_trigger)
         if isinstance(task_or_trigger, Task):
             record, _ = self._book.record(task_or_trigger.store, task_or_trigger.id)
-            return preview_task(record, now_us, count)
+            return preview_task(record, count)
         trigger, _ = self._declarer.settled(build_trigger(task_or_trigger, trigger_arguments))
         return preview(trigger, now_us, count)
 
     def snapshot(self) -> SchedulerInfo:
         """Return the scheduler as it stands now."""
-        from tickwork.model.snapshots import SchedulerInfo  # noqa: PLC0415  pydantic is slow to import
+        from tickwork.model.snapshots import SchedulerInfo
 
         runtime = self._runtime
         connected = self._book.connected
@@ -420,24 +423,14 @@ def _pending(
     return record, store, state
 
 
-def _checked_first(task: TaskRecord, first_us: int | None) -> int | None:
-    if first_us is not None and task.planned_us is not None and first_us <= task.planned_us:
-        raise TaskConfigurationError(
-            f"next_run_time {from_us(first_us).isoformat()} lies at or before "
-            f"{from_us(task.planned_us).isoformat()}, up to which fire times are dealt with; name a "
-            "later one, or run the task now with run()"
-        )
-    return first_us
-
-
 def _states(status: Any) -> frozenset[RunState] | None:
     if status is None:
         return None
     words = [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(RunState(word) for word in words)
-    except ValueError as error:
-        known = ", ".join(state.value for state in RunState)
-        raise TaskConfigurationError(f"{error}; the statuses of runs are {known}") from None
+    return frozenset(read_word("status", RunState, word) for word in words)
 
 
+def _instant(name: str, moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise InvalidInputError(f"{name}={moment!r} is naive; give an aware datetime")
+    return to_us(moment)

@@ -14,7 +14,9 @@ from tickwork.scheduler.declaring import (
     POLICIES,
     Declarer,
     named_executor,
+    read_args,
     read_changes,
+    read_kwargs,
     read_name,
     read_tags,
 )
@@ -56,7 +58,9 @@ def read_spelling(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
         )
     if ways > 1:
         if trigger is None and "cron" in spelled and spelled.keys() & {"interval", "every"}:
-            raise TaskConfigurationError("Only one of 'interval' or 'cron' can be provided, not both")
+            raise TaskConfigurationError(
+                "Only one of 'interval' or 'cron' can be provided, not both"
+            )
         names = [*spelled, *(["a trigger"] if trigger is not None else [])]
         raise TaskConfigurationError(f"say when in one way only, not with {' and '.join(names)}")
     if trigger is not None:
@@ -105,9 +109,12 @@ def _payload(
 ) -> str:
     target = definition.target or target
     args, kwargs = decode_arguments(definition.payload, target)
-    args, kwargs = changes.get("args", args), changes.get("kwargs", kwargs)
+    if "args" in changes:
+        args = tuple(read_args("args", changes["args"]))
+    if "kwargs" in changes:
+        kwargs = dict(read_kwargs("kwargs", changes["kwargs"]))
     if target is not None:
-        check_signature(target, args, kwargs, injected=("task_id", "run_id"))
+        check_signature(target, args, kwargs)
     return encode_arguments(args, kwargs, target) if args or kwargs else ""
 
 

@@ -89,7 +89,9 @@ class Task:
 
     def _home(self) -> Scheduler:
         if self._scheduler is None or not self._store:
-            raise SchedulerStateError(f"{self!r} belongs to no scheduler: submit it with add_task()")
+            raise SchedulerStateError(
+                f"{self!r} belongs to no scheduler: submit it with add_task()"
+            )
         return self._scheduler
 
     def snapshot(self) -> TaskInfo:
@@ -124,7 +126,7 @@ class Task:
         self._home().update_task(self.id, store=self._store, **changes)
         return self
 
-    def reschedule(self, trigger: Trigger | str, **trigger_arguments: Any) -> Task:
+    def reschedule(self, trigger: Trigger | str | None = None, **trigger_arguments: Any) -> Task:
         """Change the trigger; the new schedule counts from now."""
         self._home().reschedule_task(self.id, trigger, store=self._store, **trigger_arguments)
         return self
@@ -171,5 +173,3 @@ class Run:
     def snapshot(self) -> RunInfo:
         """Return the run as it stands now."""
         return self._scheduler.get_run(self.id)
-
-

@@ -7,19 +7,29 @@ planner from making progress, and is enumerated, up to a bound, where others com
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, TypeGuard, cast
 
 from tickwork.errors import InvalidTriggerError
 from tickwork.interfaces import Anchored, InstantTrigger, Trigger
-from tickwork.model.instants import from_us, to_us
+from tickwork.model.instants import SECOND, from_us, to_us
 
-__all__ = ["ENUMERATED", "Enumeration", "Timing", "due_of", "fire_times", "timing_of"]
+__all__ = [
+    "ENUMERATED",
+    "Enumeration",
+    "Timing",
+    "due_of",
+    "fire_times",
+    "is_arithmetic",
+    "timing_of",
+]
 
 ENUMERATED = 10_000
 """How many fire times are counted one by one at most, where there is no arithmetic."""
 
 _WIDTH = 64
+_EARLIEST_US = -62_135_596_800 * SECOND
 
 
 class Timing(Protocol):
@@ -74,23 +84,57 @@ class Enumeration:
                 break
             self._listed.append(fire_us)
 
+    @property
+    def end_us(self) -> int:
+        """The last fire time that is listed."""
+        return self._listed[-1]
+
     def next_us(self, after_us: int, /) -> int | None:
+        """Return the first fire time strictly after an instant, also beyond the list."""
         at = bisect_right(self._listed, after_us)
         return self._listed[at] if at < len(self._listed) else self._inner.next_us(after_us)
 
     def last_us(self, at_us: int) -> int | None:
+        """Return the last listed fire time at or before an instant."""
         at = bisect_right(self._listed, at_us)
         return self._listed[at - 1] if at else None
 
     def count_us(self, after_us: int, until_us: int) -> int:
+        """Return how many listed fire times lie in (`after_us`, `until_us`]."""
         return bisect_right(self._listed, until_us) - bisect_left(self._listed, after_us + 1)
 
 
 def timing_of(trigger: Trigger, anchor_us: int) -> Timing:
     """Return a trigger that counts from `anchor_us`, unless it has an anchor of its own."""
-    if isinstance(trigger, Anchored):
-        trigger = trigger.anchored(from_us(anchor_us))
-    return trigger if isinstance(trigger, InstantTrigger) else _Asked(trigger)
+    if _has_power(type(trigger), Anchored):
+        trigger = cast("Anchored", trigger).anchored(from_us(anchor_us))
+    if is_arithmetic(trigger):
+        return trigger
+    return _Asked(trigger)
+
+
+def is_arithmetic(trigger: object) -> TypeGuard[InstantTrigger]:
+    """Whether a trigger computes in microseconds by itself."""
+    kind: type = type(trigger)
+    return _has_power(kind, InstantTrigger)
+
+
+@lru_cache(maxsize=256)
+def _has_power(kind: type, power: type) -> bool:
+    # Looking a protocol's methods up takes longer than planning a task; a class keeps its own.
+    return issubclass(kind, power)
+
+
+def only_fire_time(timing: Timing, now_us: int) -> int | None:
+    """Return the fire time of a schedule that is a single instant at or before now.
+
+    Such a task fires late rather than never; what any other schedule asked for before its task was
+    there is no concern of it.
+    """
+    if not is_arithmetic(timing):
+        return None
+    only_us = timing.next_us(_EARLIEST_US)
+    return only_us if only_us == timing.last_us(now_us) else None
 
 
 def fire_times(timing: Timing, after_us: int) -> Iterator[int]:

@@ -1,0 +1,1 @@
+"""Where tasks and runs are kept; each store in a package of its own."""

@@ -16,7 +16,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # The pytest plugin imports this package in every project that has tickwork installed.
-    from importlib import import_module  # noqa: PLC0415  as above
+    from importlib import import_module
 
     if name not in _HOMES:
         raise AttributeError(f"module 'tickwork.testing' has no attribute {name!r}")

@@ -118,6 +118,14 @@ class Gate:
         """Wait until `count` more jobs stand here."""
         self._lines.extend(self._door.accept()[0] for _ in range(count))
 
+    def is_left(self) -> bool:
+        """Wait until the first job that came is gone, without having been let on."""
+        self._lines[0].settimeout(DEADLINE_S)
+        try:
+            return self._lines[0].recv(1) == b""
+        except ConnectionError:
+            return True
+
     def open(self) -> None:
         """Let all jobs on, those still to come included."""
         self._door.close()

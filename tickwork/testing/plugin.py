@@ -20,16 +20,16 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def manual_clock() -> "ManualClock":
-    """A clock that stands still until the test moves it."""
-    from tickwork.testing import ManualClock  # noqa: PLC0415  only where it is used
+    """Return a clock that stands still until the test moves it."""
+    from tickwork.testing import ManualClock
 
     return ManualClock()
 
 
 @pytest.fixture
 def stepped_scheduler(manual_clock: "ManualClock") -> "Iterator[SteppedScheduler]":
-    """A started scheduler over a memory store, whose time the test advances."""
-    from tickwork.testing import SteppedScheduler  # noqa: PLC0415  only where it is used
+    """Return a started scheduler over a memory store, whose time the test advances."""
+    from tickwork.testing import SteppedScheduler
 
     with SteppedScheduler(clock=manual_clock) as scheduler:
         yield scheduler

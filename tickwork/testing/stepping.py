@@ -107,5 +107,3 @@ class SteppedScheduler(Scheduler):
         if runtime is None:
             raise SchedulerStateError("start the scheduler before time passes")
         return list(runtime.loops.values())
-
-

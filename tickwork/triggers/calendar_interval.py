@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 from tickwork.errors import InvalidTriggerError
 from tickwork.triggers.base import call_text, checked, read_jitter
 from tickwork.triggers.dates import LAST_DAY, DatedReadings, Step, dates_from, day_of
-from tickwork.triggers.moments import moment_text, read_date, read_moment, us_of_moment
+from tickwork.triggers.moments import moment_text, read_anchor, read_date, us_of_moment
 from tickwork.triggers.walled import WallClockTrigger
 from tickwork.triggers.zones import read_zone, zone_key
 
@@ -90,7 +90,7 @@ class CalendarIntervalTrigger(WallClockTrigger):
         """Return this trigger beginning on the date of `at`; itself where it has a start."""
         if self.start_date is not None or self.anchor is not None:
             return self
-        return self._with(anchor=read_moment(at, "anchor"))
+        return self._with(anchor=read_anchor(at))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -107,7 +107,7 @@ class CalendarIntervalTrigger(WallClockTrigger):
             end_date=state.get("end_date"),
             timezone=state.get("timezone"),
         )
-        return trigger._with(anchor=read_moment(state.get("anchor"), "anchor"))
+        return trigger._with(anchor=read_anchor(state.get("anchor")))
 
     def _derive(self) -> None:
         start = self.start_date

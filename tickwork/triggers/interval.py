@@ -7,7 +7,7 @@ one interval later (n = 1).
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any, ClassVar, Self
 
 from tickwork.errors import InvalidTriggerError
@@ -16,6 +16,7 @@ from tickwork.triggers.base import MAX_S, Timetable, call_text, checked, read_ji
 from tickwork.triggers.durations import duration_text, interval_us, positive_us
 from tickwork.triggers.moments import (
     moment_text,
+    read_anchor,
     read_moment,
     settled,
     shown,
@@ -34,7 +35,8 @@ class IntervalTrigger(Timetable):
 
     With `start_at` the first fire is at `start_at`; without, one interval after the anchor. While
     there is neither, the next fire is one interval after whatever instant is asked about. `end_at`
-    is the last instant at which it may fire. `timezone` is where naive times are read.
+    is the last instant at which it may fire. `timezone` is where naive times are read; a date is
+    its midnight.
 
     Raises:
         InvalidTriggerError: the interval isn't between 1 microsecond and 10,000 years, or the
@@ -64,8 +66,8 @@ class IntervalTrigger(Timetable):
         hours: float = 0,
         minutes: float = 0,
         seconds: float = 0,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
+        start_at: date | str | None = None,
+        end_at: date | str | None = None,
         timezone: tzinfo | str | None = None,
         jitter: float | timedelta | None = None,
     ) -> None:
@@ -81,8 +83,8 @@ class IntervalTrigger(Timetable):
         cls,
         interval: str | float | timedelta,
         *,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
+        start_at: date | str | None = None,
+        end_at: date | str | None = None,
         timezone: tzinfo | str | None = None,
         jitter: float | timedelta | None = None,
     ) -> Self:
@@ -106,7 +108,7 @@ class IntervalTrigger(Timetable):
         """Return this trigger counting from `at`; itself where it has a start or an anchor."""
         if self.start_at is not None or self.anchor is not None:
             return self
-        return self._with(anchor=read_moment(at, "anchor"))
+        return self._with(anchor=read_anchor(at))
 
     def in_timezone(self, zone: tzinfo | str) -> Self:
         """Return this trigger with its naive times read in `zone`; itself where it has none."""
@@ -163,7 +165,7 @@ class IntervalTrigger(Timetable):
             zone=state.get("timezone"),
             jitter=None,
         )
-        return trigger._with(anchor=read_moment(state.get("anchor"), "anchor"))
+        return trigger._with(anchor=read_anchor(state.get("anchor")))
 
     def _begin(
         self, period_us: int, *, start_at: object, end_at: object, zone: object, jitter: object

@@ -11,7 +11,15 @@ from tickwork.errors import InvalidTriggerError
 from tickwork.model.instants import to_us
 from tickwork.triggers.zones import zone_key
 
-__all__ = ["moment_text", "read_date", "read_moment", "settled", "shown", "us_of_moment"]
+__all__ = [
+    "moment_text",
+    "read_anchor",
+    "read_date",
+    "read_moment",
+    "settled",
+    "shown",
+    "us_of_moment",
+]
 
 # A reading's fold isn't part of ISO 8601; RFC 9557 leaves room for it in a bracket.
 _FOLD = "[_fold=1]"
@@ -31,6 +39,12 @@ def read_moment(value: object, name: str) -> datetime | None:
     if moment.tzinfo is None:
         return moment
     return settled(moment.replace(tzinfo=None), moment.tzinfo, name)
+
+
+def read_anchor(value: object) -> datetime | None:
+    """Return the instant from which a trigger counts; None for None. A naive one is in UTC."""
+    moment = read_moment(value, "anchor")
+    return None if moment is None else settled(moment, UTC, "anchor")
 
 
 def read_date(value: object, name: str) -> date | None:

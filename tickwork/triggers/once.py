@@ -1,11 +1,18 @@
 """A single fire, at a given time or as soon as it is anchored."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any, ClassVar, Self
 
 from tickwork.triggers.base import Timetable, call_text, checked, read_jitter
-from tickwork.triggers.moments import moment_text, read_moment, settled, shown, us_of_moment
+from tickwork.triggers.moments import (
+    moment_text,
+    read_anchor,
+    read_moment,
+    settled,
+    shown,
+    us_of_moment,
+)
 from tickwork.triggers.zones import read_zone, zone_key
 
 __all__ = ["DateTrigger"]
@@ -14,7 +21,7 @@ __all__ = ["DateTrigger"]
 class DateTrigger(Timetable):
     """Fire once, at `run_at`; without it, at the anchor, and never while there is none.
 
-    `timezone` is where a naive `run_at` is read.
+    `timezone` is where a naive `run_at` is read; a date is its midnight.
 
     Raises:
         InvalidTriggerError: `run_at` can't be understood, or doesn't exist in its time zone.
@@ -30,7 +37,7 @@ class DateTrigger(Timetable):
 
     def __init__(
         self,
-        run_at: datetime | str | None = None,
+        run_at: date | str | None = None,
         timezone: tzinfo | str | None = None,
         *,
         jitter: float | timedelta | None = None,
@@ -47,7 +54,7 @@ class DateTrigger(Timetable):
         """Return this trigger firing at `at`; itself where it has a time of its own."""
         if self.run_at is not None or self.anchor is not None:
             return self
-        return self._with(anchor=read_moment(at, "anchor"))
+        return self._with(anchor=read_anchor(at))
 
     def in_timezone(self, zone: tzinfo | str) -> Self:
         """Return this trigger with a naive `run_at` read in `zone`; itself where it isn't naive."""
@@ -76,7 +83,7 @@ class DateTrigger(Timetable):
         """
         state = checked(cls, data)
         trigger = cls(state.get("run_at"), state.get("timezone"))
-        return trigger._with(anchor=read_moment(state.get("anchor"), "anchor"))
+        return trigger._with(anchor=read_anchor(state.get("anchor")))
 
     def _derive(self) -> None:
         if self.run_at is not None and self.timezone is not None:

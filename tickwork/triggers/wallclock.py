@@ -13,7 +13,7 @@ The search walks along the spans of constant offset. Where the next match is far
 close to it: no reading can lie more than a day off its instant.
 """
 
-from datetime import tzinfo
+from datetime import timezone, tzinfo
 from typing import Protocol
 
 from tickwork.triggers.spans import Span, span_at
@@ -43,15 +43,20 @@ class Readings(Protocol):
 class WallClock:
     """The instants of `readings` in `zone`, in whole seconds since the epoch."""
 
-    __slots__ = ("fixed", "readings", "zone")
+    __slots__ = ("_offset", "fixed", "readings", "zone")
 
     def __init__(self, readings: Readings, zone: tzinfo, *, fixed: bool) -> None:
         self.readings = readings
         self.zone = zone
         self.fixed = fixed
+        # Where clocks never change, as in UTC, there is but one span.
+        self._offset = span_at(zone, 0).offset if isinstance(zone, timezone) else None
 
     def next(self, second: int) -> int | None:
         """Return the first instant at or after `second`, or None."""
+        if self._offset is not None:
+            reading = self.readings.next(second + self._offset)
+            return None if reading is None else reading - self._offset
         limit = max(second, _LAST_RULE_S) + _CYCLE_S
         following = self.readings.next
         while second < limit:

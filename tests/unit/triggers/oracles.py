@@ -1,8 +1,8 @@
 """What fire times should be, found in other ways than the triggers find them.
 
 `Window` is DESIGN section 4 written down on `datetime` and `zoneinfo` alone, reading by
-reading; `fires_of_croniter` and `fires_of_cronsim` ask other libraries, `fires_of_croniter` without
-the second-pass results of fixed schedules, which are croniter's known difference from Debian's cron.
+reading; `fires_of_croniter` and `fires_of_cronsim` ask other libraries, croniter without what
+it does otherwise than Debian's cron: fixed schedules in second passes, and `*/2` hours after gaps.
 """
 
 from collections.abc import Callable, Iterator
@@ -94,12 +94,19 @@ def fires_of_croniter(expression: str, start: datetime, zone: ZoneInfo, n: int) 
         implement_cron_bug=True,
         second_at_beginning=len(expression.split()) == 6,
     )
-    kept = (
-        fire.astimezone(UTC)
-        for fire in fires
-        if not (is_fixed(expression) and is_second_pass(fire))
-    )
+    kept = (fire.astimezone(UTC) for fire in fires if is_debians(expression, fire))
     return list(islice(kept, n))
+
+
+def is_debians(expression: str, fire: datetime) -> bool:
+    """Tell whether Debian's cron fires then, too, when croniter does."""
+    if is_fixed(expression):
+        return not is_second_pass(fire)
+    # For hours like `*/2` croniter makes up a fire after a gap, though these are wildcards.
+    six = len(expression.split()) == 6
+    minutes, hours = croniter.expand(expression, second_at_beginning=six)[0][:2]
+    shown = ((fire.minute, minutes), (fire.hour, hours))
+    return all("*" in values or value in values for value, values in shown)
 
 
 def fires_of_cronsim(expression: str, start: datetime, zone: ZoneInfo, n: int) -> list[datetime]:

@@ -128,7 +128,7 @@ def by_apscheduler_s_rule(start: date, months: int, days: int, last: date) -> li
     st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
     st.integers(0, 23),
 )
-def test_arithmetic_is_enumeration(
+def test_arithmetic_is_enumeration(  # noqa: PLR0917 - hypothesis draws them in this order
     months: int, days: int, start: date, first: date, key: str, hour: int
 ) -> None:
     if months == days == 0:
@@ -146,6 +146,11 @@ def test_arithmetic_is_enumeration(
     readings = [datetime(d.year, d.month, d.day, hour, 10, tzinfo=zone) for d in dates]
     existing = [r.astimezone(UTC) for r in readings]
     expected = [fire for fire in existing if begin < fire <= end]
-    gaps = [f for f, r in zip(existing, readings, strict=True) if f.astimezone(zone).hour != r.hour]
+    # Readings that don't exist fire at the end of their gap, which is another rule's test.
+    gaps = {
+        fire
+        for fire, reading in zip(existing, readings, strict=True)
+        if fire.astimezone(zone).replace(tzinfo=None) != reading.replace(tzinfo=None)
+    }
     assert len(fires) == len(expected)
-    assert set(expected) - set(gaps) <= set(fires)
+    assert set(expected) - gaps <= set(fires)

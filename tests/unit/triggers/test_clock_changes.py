@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -20,9 +21,10 @@ END = datetime(2038, 1, 1, tzinfo=UTC)
 ALL_ZONES = sorted(available_timezones() - {"localtime", "Factory"})
 # Corrections of a day, half-hour and 20-minute shifts, shifts at midnight, negative DST, Ramadan.
 NOTABLE = {
-    "Africa/Casablanca", "America/Caracas", "America/Sao_Paulo", "America/St_Johns", "Antarctica/Troll",
-    "Asia/Gaza", "Asia/Pyongyang", "Asia/Tehran", "Australia/Lord_Howe", "Europe/Berlin",
-    "Europe/Dublin", "Kwajalein", "Pacific/Apia", "Pacific/Norfolk", "Antarctica/Casey",
+    "Africa/Casablanca", "America/Caracas", "America/Sao_Paulo", "America/St_Johns",
+    "Antarctica/Casey", "Antarctica/Troll", "Asia/Gaza", "Asia/Pyongyang", "Asia/Tehran",
+    "Australia/Lord_Howe", "Europe/Berlin", "Europe/Dublin", "Kwajalein", "Pacific/Apia",
+    "Pacific/Norfolk",
 }  # fmt: skip
 ZONES = ALL_ZONES if os.environ.get("TICKWORK_ALL_ZONES") else sorted({*ALL_ZONES[::50], *NOTABLE})
 WINDOW = timedelta(hours=3)
@@ -132,7 +134,7 @@ def test_a_repeated_day_is_a_correction_and_holds_nothing_back() -> None:
     trigger = CronTrigger(hour=12, timezone="Pacific/Kwajalein")  # 1969-09-30 back by 23 hours
     begin = datetime(1969, 9, 29, tzinfo=UTC)
     fires = list(fires_within(trigger, begin, begin + timedelta(days=3)))
-    gaps = [later - earlier for earlier, later in zip(fires, fires[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(fires)]
     assert len(fires) == 4
     assert timedelta(hours=1) in gaps or timedelta(hours=24) in gaps
 
@@ -142,6 +144,13 @@ def test_a_fixed_six_field_schedule_fires_once_for_a_lost_minute_of_seconds() ->
     begin = datetime(2026, 3, 29, tzinfo=UTC)
     found = list(fires_within(trigger, begin, begin + timedelta(days=1)))
     assert found == [datetime(2026, 3, 29, 1, tzinfo=UTC)]
+
+
+def test_stepped_hours_are_wildcards_for_which_nothing_is_made_up() -> None:
+    trigger = CronTrigger.from_crontab("0 */2 * * *", BERLIN)
+    begin = datetime(2026, 3, 29, tzinfo=UTC)
+    found = list(fires_within(trigger, begin, begin.replace(hour=4)))
+    assert found == [begin.replace(hour=2), begin.replace(hour=4)]  # 4:00 and 6:00, never 2:00
 
 
 def test_rules_hold_in_the_far_future() -> None:

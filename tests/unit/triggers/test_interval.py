@@ -167,7 +167,7 @@ def test_it_ends_with_the_calendar() -> None:
     st.booleans(),
     st.none() | st.integers(0, 10**14),
 )
-def test_arithmetic_is_enumeration(
+def test_arithmetic_is_enumeration(  # noqa: PLR0917 - hypothesis draws them in this order
     period_us: int, after_us: int, span_us: int, anchored: bool, end_us: int | None
 ) -> None:
     epoch = datetime(1970, 1, 1, tzinfo=UTC)

@@ -42,6 +42,8 @@ def tasks(shelves: Shelves, query: TaskQuery) -> list[TaskRecord]:
 def _matches(task: TaskRecord, query: TaskQuery) -> bool:
     if query.state is not None and task.state is not query.state:
         return False
+    if query.prefix is not None and not task.id.startswith(query.prefix):
+        return False
     definition = task.definition
     name = definition.name if isinstance(definition, Definition) else ""
     if query.search is not None:

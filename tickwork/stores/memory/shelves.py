@@ -23,7 +23,7 @@ class Shelves:
         self.tasks: dict[str, TaskRecord] = {}
         self.runs: dict[str, RunRecord] = {}
         self.nodes: dict[str, NodeRecord] = {}
-        self.slots: set[tuple[int, int]] = set()
+        self.slots: set[tuple[str, int, int]] = set()
         self.by_task: dict[str, dict[str, RunRecord]] = {}
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)
         self.queues: dict[str, deque[RunRecord]] = {}
@@ -78,7 +78,7 @@ class Shelves:
     def keep(self, run: RunRecord) -> bool:
         """Keep a new run; False where its slot is taken."""
         if run.fire_us is not None:
-            slot = (run.generation, run.fire_us)
+            slot = (run.task_id, run.generation, run.fire_us)
             if slot in self.slots:
                 return False
             self.slots.add(slot)
@@ -93,7 +93,7 @@ class Shelves:
         """Let go of a run that is over. Its slot lies behind its task, so it can't come again."""
         del self.runs[run.id]
         if run.fire_us is not None:
-            self.slots.discard((run.generation, run.fire_us))
+            self.slots.discard((run.task_id, run.generation, run.fire_us))
         history = self.by_task[run.task_id]
         del history[run.id]
         if not history:
@@ -131,23 +131,34 @@ class Shelves:
             heappush(heap, entry)
         return found
 
-    def next_available(self, executors: frozenset[str], *, suspects: bool) -> int | None:
-        """Return when the next pending run becomes available to one of some executors."""
+    def next_available(self, eligibility: Eligibility, *, suspects: bool) -> int | None:
+        """Return when the next eligible run becomes available."""
         nearest: int | None = None
         for shelf in (self._available, self._suspects) if suspects else (self._available,):
-            for executor in executors & shelf.keys():
-                heap = shelf[executor]
-                while heap and self._waiting(heap[0]) is None:
-                    heappop(heap)
-                if heap and (nearest is None or heap[0][0] < nearest):
-                    nearest = heap[0][0]
+            for executor in eligibility.executors & shelf.keys():
+                available_us = self._first_of(shelf[executor], eligibility)
+                if available_us is not None and (nearest is None or available_us < nearest):
+                    nearest = available_us
         return nearest
+
+    def _first_of(self, heap: list[tuple[int, int, str]], eligibility: Eligibility) -> int | None:
+        aside: list[tuple[int, int, str]] = []
+        found: int | None = None
+        while heap and found is None:
+            run = self._waiting(heap[0])
+            if run is None:
+                heappop(heap)
+            elif self._excluded(run, eligibility):
+                aside.append(heappop(heap))
+            else:
+                found = heap[0][0]
+        for entry in aside:
+            heappush(heap, entry)
+        return found
 
     def _waiting(self, entry: tuple[int, int, str]) -> RunRecord | None:
         run = self.runs.get(entry[2])
-        waits = (
-            run is not None and run.state is RunState.PENDING and run.available_us == entry[0]
-        )
+        waits = run is not None and run.state is RunState.PENDING and run.available_us == entry[0]
         return run if waits else None
 
     @staticmethod

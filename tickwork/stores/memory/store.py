@@ -1,16 +1,15 @@
 """The store that lives in this process: a real one, under the same rules as the others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from threading import RLock
 from typing import ClassVar
 
-from tickwork.errors import StoreUnavailableError
+from tickwork.errors import LeaseLostError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.definition import Definition
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
-from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord
+from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
     Batch,
     Beat,
@@ -29,6 +28,7 @@ from tickwork.model.steps import (
     RecoverReply,
     RecoverRequest,
     RunQuery,
+    TASK_REMOVED,
     TaskQuery,
     new_run,
 )
@@ -84,7 +84,7 @@ class MemoryStore:
                     new[task.id] = task
                     edits.append(Edit(task))
                 else:
-                    edits.append(decide(copy(existing), task))
+                    edits.append(decide(copied(existing), task))
             return [
                 self._apply(task.id, edit, new_id, now_us)
                 for task, edit in zip(tasks, edits, strict=True)
@@ -99,20 +99,18 @@ class MemoryStore:
         with self._lock:
             now_us = self._now_us()
             kept = self._shelves.tasks
-            edits = [decide(copy(kept[each])) if each in kept else None for each in ids]
+            edits = [decide(copied(kept[each])) if each in kept else None for each in ids]
             return [
                 Edited(None) if edit is None else self._apply(each, edit, new_id, now_us)
                 for each, edit in zip(ids, edits, strict=True)
             ]
 
-    def _apply(
-        self, task_id: str, edit: Edit, new_id: Callable[[], str], now_us: int
-    ) -> Edited:
+    def _apply(self, task_id: str, edit: Edit, new_id: Callable[[], str], now_us: int) -> Edited:
         shelves = self._shelves
         existing = shelves.tasks.get(task_id)
         if edit.unchanged and existing is not None:
-            return Edited(copy(existing))
-        task = copy(edit.task) if edit.task is not None else None
+            return Edited(copied(existing))
+        task = copied(edit.task) if edit.task is not None else None
         # Runs that an edit adds still belong to the task that was there.
         owner = existing or task
         made: list[RunRecord] = []
@@ -127,7 +125,7 @@ class MemoryStore:
             shelves.place(task)
         if edit.cancel_pending is not None:
             self._cancel_pending(task_id, edit.cancel_pending, now_us)
-        return Edited(copy(task) if task else None, [copy(run) for run in made])
+        return Edited(copied(task) if task else None, [copied(run) for run in made])
 
     def _make(
         self,
@@ -162,10 +160,15 @@ class MemoryStore:
                 run.finished_us, run.available_us = now_us, None
                 self._over(run, None, now_us)
 
+    def _require_alive(self, node: str) -> None:
+        if node not in self._shelves.nodes:
+            raise LeaseLostError(f"node {node} isn't registered (any more)")
+
     # --- planning and leasing ----------------------------------------------------------------
 
     def plan(self, request: PlanRequest) -> PlanReply:
         with self._lock:
+            self._require_alive(request.node)
             shelves = self._shelves
             due = shelves.due(request.now_us, request.eligibility, request.limit)
             self._fence += 1
@@ -218,10 +221,11 @@ class MemoryStore:
         run = new_run(planned, task, request.new_id(), request.now_us, None, 0)
         if self._shelves.keep(run):
             self._line_up(task, run, queued=planned.queued)
-            recorded.append(copy(run))
+            recorded.append(copied(run))
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
         with self._lock:
+            self._require_alive(request.node)
             shelves = self._shelves
             leased: list[Leased] = []
             self._fence += 1
@@ -231,8 +235,7 @@ class MemoryStore:
                 suspects_left -= len(suspects)
                 others = self._take(request, executor, room - len(suspects), suspects=False)
                 leased += [self._lease(run, request.node) for run in (*suspects, *others)]
-            executors = request.eligibility.executors
-            next_us = shelves.next_available(executors, suspects=request.suspects)
+            next_us = shelves.next_available(request.eligibility, suspects=request.suspects)
             return LeaseReply(leased, next_us)
 
     def _take(
@@ -247,7 +250,7 @@ class MemoryStore:
         self._shelves.leased[node][run.id] = run
         task = self._shelves.tasks[run.task_id]
         assert isinstance(task.definition, Definition)
-        return Leased(copy(run), task.definition)
+        return Leased(copied(run), task.definition)
 
     # --- what happened to runs ---------------------------------------------------------------
 
@@ -279,15 +282,24 @@ class MemoryStore:
         if run.node is None:
             return True
         self._unlease(run)
-        run.state = RunState.PENDING
         if back.started:
             run.failures += back.error is not None
             run.errors = back.error or run.errors
         else:
             run.attempt -= 1
             run.started_us = None
-        self._shelves.offer(run, back.available_us)
+        self._offer_again(run, back.available_us)
         return True
+
+    def _offer_again(self, run: RunRecord, available_us: int) -> None:
+        """Make a run pending again; one whose task is gone meanwhile is over."""
+        task = self._shelves.tasks.get(run.task_id)
+        if task is not None and task.generation == run.generation:
+            run.state = RunState.PENDING
+            self._shelves.offer(run, available_us)
+            return
+        run.state, run.reason = RunState.CANCELLED, TASK_REMOVED
+        run.finished_us, run.available_us = self._now_us(), None
 
     def _unlease(self, run: RunRecord) -> None:
         if run.node is not None:
@@ -370,7 +382,7 @@ class MemoryStore:
                 dead.append(node.id)
                 for run in list(self._shelves.leased[node.id].values()):
                     self._take_over(run, request)
-                    recovered.append(copy(run))
+                    recovered.append(copied(run))
                 self._shelves.leased.pop(node.id, None)
                 del self._shelves.nodes[node.id]
             if request.held is not None:
@@ -380,7 +392,7 @@ class MemoryStore:
     def _take_over(self, run: RunRecord, request: RecoverRequest) -> None:
         task = self._shelves.tasks.get(run.task_id)
         alike = task is not None and task.generation == run.generation
-        verdict = request.decide(copy(run), task.definition if task and alike else None)
+        verdict = request.decide(copied(run), task.definition if task and alike else None)
         self._unlease(run)
         run.state, run.crashes = verdict.state, verdict.crashes
         run.suspect, run.reason = verdict.suspect, verdict.reason
@@ -395,9 +407,9 @@ class MemoryStore:
         for run in strays:
             self._unlease(run)
             run.attempt -= 1
-            run.state, run.started_us = RunState.PENDING, None
-            self._shelves.offer(run, run.due_us or 0)
-        return [copy(run) for run in strays]
+            run.started_us = None
+            self._offer_again(run, run.due_us or 0)
+        return [copied(run) for run in strays]
 
     # --- history -----------------------------------------------------------------------------
 
@@ -412,6 +424,8 @@ class MemoryStore:
                 for task in shelves.tasks.values()
                 if task.state is ScheduleState.FINISHED
                 and task.active == 0
+                and isinstance(task.definition, Definition)
+                and task.definition.disposable
                 and task.updated_us < request.before_us
                 and task.id not in shelves.by_task
             ][: request.limit]
@@ -424,24 +438,24 @@ class MemoryStore:
     def get_task(self, task_id: str) -> TaskRecord | None:
         with self._lock:
             task = self._shelves.tasks.get(task_id)
-            return copy(task) if task else None
+            return copied(task) if task else None
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
         with self._lock:
-            return [copy(task) for task in listing.tasks(self._shelves, query)]
+            return [copied(task) for task in listing.tasks(self._shelves, query)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         with self._lock:
             run = self._shelves.runs.get(run_id)
-            return copy(run) if run else None
+            return copied(run) if run else None
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         with self._lock:
-            return [copy(run) for run in listing.runs(self._shelves, query)]
+            return [copied(run) for run in listing.runs(self._shelves, query)]
 
     def nodes(self) -> list[NodeRecord]:
         with self._lock:
-            return [copy(node) for node in self._shelves.nodes.values()]
+            return [copied(node) for node in self._shelves.nodes.values()]
 
     def counts(self) -> Mapping[str, int]:
         with self._lock:

@@ -45,6 +45,8 @@ def _write(session: Session, connection: Connection, batch: Batch) -> None:
     _write_marks(session, connection, batch.marks)
     for given_back in _alike(batch.given_back):
         _write_given_back(session, connection, given_back)
+    if batch.given_back:
+        session.end_orphans(connection)
     _write_finished(session, connection, batch.finished)
     over = Counter((each.task_id, each.generation) for each in batch.finished)
     follows = {each.task_id: each.finished_us for each in batch.finished if each.follows}

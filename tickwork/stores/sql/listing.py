@@ -58,6 +58,10 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
     if query.tag is not None:
         tag = json.dumps(query.tag, ensure_ascii=False)
         statement = statement.where(tasks.c.tags.contains(tag, autoescape=True))
+    if query.prefix:
+        # Two comparisons, which an index answers; LIKE would depend on the collation.
+        following = query.prefix[:-1] + chr(ord(query.prefix[-1]) + 1)
+        statement = statement.where(tasks.c.id >= query.prefix, tasks.c.id < following)
     if query.search is not None:
         searched = query.search
         statement = statement.where(
@@ -128,9 +132,7 @@ def prune(session: Session, request: PruneRequest) -> int:
             gone += connection.execute(delete(runs).where(*over)).rowcount
         for some in chunks(finished):
             done = (tasks.c.id.in_(some), tasks.c.state == ScheduleState.FINISHED.value)
-            gone += connection.execute(
-                delete(tasks).where(*done, tasks.c.active == 0)
-            ).rowcount
+            gone += connection.execute(delete(tasks).where(*done, tasks.c.active == 0)).rowcount
         return gone
 
 
@@ -161,6 +163,7 @@ def _finished_tasks(session: Session, connection: Connection, request: PruneRequ
     finished = select(tasks.c.id).where(
         tasks.c.state == ScheduleState.FINISHED.value,
         tasks.c.active == 0,
+        tasks.c.disposable.is_(True),
         tasks.c.updated_us < request.before_us,
         ~has_runs,
     )

@@ -131,5 +131,5 @@ def _give_back_strays(
         run.attempt -= 1
         run.available_us = run.due_us or request.now_us
         _write(session, connection, run)
+    session.end_orphans(connection)
     return strays
-

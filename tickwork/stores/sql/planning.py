@@ -42,6 +42,7 @@ def plan(session: Session, request: PlanRequest) -> PlanReply:
     for _ in range(_TRIES):
         try:
             with session.database.writing() as connection:
+                session.require_alive(connection, request.node)
                 return _Planning(session, connection, request, careful=careful).reply()
         except IntegrityError:
             # A slot is taken: this task has been moved back by hand. Look before adding.
@@ -144,9 +145,7 @@ class _Planning:
             "move",
             lambda: (
                 update(tasks)
-                .where(
-                    tasks.c.id == bindparam("b_id"), tasks.c.revision == bindparam("b_revision")
-                )
+                .where(tasks.c.id == bindparam("b_id"), tasks.c.revision == bindparam("b_revision"))
                 .values({name: bindparam(name) for name in columns})
             ),
         )
@@ -182,6 +181,7 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
     leased: list[Leased] = []
     deferred: list[tuple[str, Deferral]] = []
     with session.database.writing() as connection:
+        session.require_alive(connection, request.node)
         found: list[Row[Any]] = []
         suspects_left = int(request.suspects)
         for executor, room in request.capacity.items():
@@ -189,6 +189,8 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
             suspects = take.rows(min(suspects_left, room), suspect=True)
             suspects_left -= len(suspects)
             found += (*suspects, *take.rows(room - len(suspects), suspect=False))
+        if not found:
+            session.end_orphans(connection)
         fence = session.next_fence(connection) if found else 0
         for row in found:
             _take(session, row, request.node, fence, leased, deferred)
@@ -223,7 +225,11 @@ class _Taking:
         runs, tasks = self._session.tables.runs, self._session.tables.tasks
         statement = (
             select(runs, tasks.c.definition)
-            .join_from(runs, tasks, runs.c.task_id == tasks.c.id)
+            .join_from(
+                runs,
+                tasks,
+                (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation),
+            )
             .where(
                 runs.c.available_us <= self._request.now_us,
                 *eligible(runs, self._request.eligibility, "task_id"),

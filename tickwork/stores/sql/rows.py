@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
+from tickwork.model.definition import Definition, DefinitionCodec
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 
-__all__ = ["node_of", "node_row", "run_of", "run_row", "task_of", "task_row", "unreadable_words"]
+__all__ = ["node_of", "node_row", "run_of", "run_row", "task_of", "task_row"]
 
 _RUN_STATES = {state.value: state for state in RunState}
 _SOURCES = {source.value: source for source in Source}
@@ -52,19 +52,13 @@ def task_row(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(task, name) for name in _SAME_IN_TASK}
     row["state"] = task.state.value
     definition = task.definition
-    if isinstance(definition, Unreadable):
-        row |= {"definition": definition.text, **unreadable_words()}
-    else:
+    if isinstance(definition, Definition):
+        # What can't be understood is left in its columns as it is.
         row |= _definition_columns(definition, codec)
     return row
 
 
-def unreadable_words() -> dict[str, str]:
-    """Return the columns that repeat a definition's words, for one that has none to read."""
-    return {"name": "", "function": "", "executor": "", "trigger_kind": "", "tags": ""}
-
-
-def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[str, str]:
+def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[str, Any]:
     return {
         "definition": codec.encode(definition),
         "name": definition.name,
@@ -73,6 +67,7 @@ def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[
         "trigger_kind": definition.trigger.kind,
         # A tag is found as JSON text with its quotes, which no other tag contains.
         "tags": json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
+        "disposable": definition.disposable,
     }
 
 

@@ -78,6 +78,7 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         Column("executor", String(_WORD), nullable=False),
         Column("trigger_kind", String(_WORD), nullable=False),
         Column("tags", Text, nullable=False),
+        Column("disposable", Boolean, nullable=False),
         Column("state", String(_WORD), nullable=False),
         _instant("fire_us"),
         _instant("due_us"),
@@ -152,9 +153,7 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
 def _partial(prefix: str, name: str, column: Column[int], *before: Column[str]) -> None:
     """Index the rows that have a value in `column`; where a database can't, index all."""
     present = column.is_not(None)
-    Index(
-        f"{prefix}ix_{name}", *before, column, sqlite_where=present, postgresql_where=present
-    )
+    Index(f"{prefix}ix_{name}", *before, column, sqlite_where=present, postgresql_where=present)
 
 
 def _nodes(metadata: MetaData, prefix: str) -> Table:

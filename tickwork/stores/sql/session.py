@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
 
+from tickwork.errors import LeaseLostError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import Edit, Eligibility, PlannedRun, new_run
+from tickwork.model.steps import TASK_REMOVED, Edit, Eligibility, PlannedRun, new_run
 from tickwork.stores.sql.database import Database
 from tickwork.stores.sql.rows import run_row, task_row
 from tickwork.stores.sql.schema import Tables
@@ -37,6 +38,39 @@ class Session:
         if statement is None:
             statement = self._statements[name] = make()
         return statement
+
+    def require_alive(self, connection: Connection, node: str) -> None:
+        """Raise unless a node's lease holds, and keep it so until the transaction ends.
+
+        A node may be declared dead while it stands still between two steps; what it leased after
+        that would be nobody's.
+        """
+        nodes = self.tables.nodes
+        alive = self.once(
+            "alive",
+            lambda: (
+                select(nodes.c.id)
+                .where(nodes.c.id == bindparam("b_node"), nodes.c.expires_us > 0)
+                .with_for_update(read=True)
+            ),
+        )
+        if connection.execute(alive, {"b_node": node}).scalar() is None:
+            raise LeaseLostError(f"node {node} isn't registered (any more)")
+
+    def end_orphans(self, connection: Connection) -> None:
+        """Cancel runs that wait for a task which is gone: nobody could ever execute them."""
+        runs, tasks = self.tables.runs, self.tables.tasks
+        mine = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
+        connection.execute(
+            update(runs)
+            .where(runs.c.available_us.is_not(None), ~select(tasks.c.id).where(mine).exists())
+            .values(
+                state=RunState.CANCELLED.value,
+                reason=TASK_REMOVED,
+                available_us=None,
+                finished_us=self.environment.now_us(),
+            )
+        )
 
     def next_fence(self, connection: Connection) -> int:
         """Return a fence that is higher than all before it."""
@@ -123,4 +157,3 @@ def eligible(table: Table, eligibility: Eligibility, task_id: str) -> list[Colum
 
 def _expanding(name: str, values: Iterable[str]) -> Any:
     return bindparam(name, sorted(values), expanding=True)
-

@@ -1,7 +1,7 @@
 """The cron trigger: fields or a crontab's line, with bounds and a time zone."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -51,8 +51,8 @@ class CronTrigger(WallClockTrigger):
         hour: int | str | None = None,
         minute: int | str | None = None,
         second: int | str | None = None,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
+        start_at: date | str | None = None,
+        end_at: date | str | None = None,
         timezone: tzinfo | str | None = None,
         jitter: float | timedelta | None = None,
     ) -> None:
@@ -70,8 +70,8 @@ class CronTrigger(WallClockTrigger):
         timezone: tzinfo | str | None = None,
         *,
         seconds: bool | None = None,
-        start_at: datetime | str | None = None,
-        end_at: datetime | str | None = None,
+        start_at: date | str | None = None,
+        end_at: date | str | None = None,
         jitter: float | timedelta | None = None,
     ) -> Self:
         """Make a trigger from a crontab's five fields, six (seconds first), or a nickname.

@@ -45,6 +45,7 @@ def _create_tasks(prefix: str) -> None:
         sa.Column("executor", sa.String(64), nullable=False),
         sa.Column("trigger_kind", sa.String(64), nullable=False),
         sa.Column("tags", sa.Text, nullable=False),
+        sa.Column("disposable", sa.Boolean, nullable=False),
         sa.Column("state", sa.String(64), nullable=False),
         sa.Column("fire_us", sa.BigInteger),
         sa.Column("due_us", sa.BigInteger),

@@ -1,0 +1,71 @@
+"""APScheduler 3: its asyncio scheduler for coroutines, its background scheduler for threads."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.asyncio import AsyncIOExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from bench.contenders import THREADS, Function, Setup
+from bench.sqlite import engine_of
+
+__all__ = ["APScheduler", "make"]
+
+
+class APScheduler:
+    """A scheduler of APScheduler 3."""
+
+    def __init__(self) -> None:
+        self._scheduler: Any = None
+
+    def open(self, setup: Setup) -> None:
+        store = (
+            MemoryJobStore()
+            if setup.file is None
+            else SQLAlchemyJobStore(engine=engine_of(setup.file, durable=setup.durable))
+        )
+        coroutines = setup.work == "coroutine"
+        self._scheduler = (AsyncIOScheduler if coroutines else BackgroundScheduler)(
+            jobstores={"default": store},
+            executors={"default": AsyncIOExecutor() if coroutines else ThreadPoolExecutor(THREADS)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone="UTC",
+        )
+        self._scheduler.start(paused=True)
+
+    def add_once(self, function: Function, count: int, due: datetime, first: int = 0) -> None:
+        for number in range(first, first + count):
+            self._scheduler.add_job(function, "date", run_date=due, id=f"once-{number}")
+
+    def add_hourly(self, function: Function, count: int) -> None:
+        for number in range(count):
+            self._scheduler.add_job(function, "interval", hours=1, id=f"hourly-{number}")
+
+    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+        for number in range(count):
+            self._scheduler.add_job(
+                function,
+                "interval",
+                seconds=1,
+                start_date=start + timedelta(seconds=number / count),
+                args=[number],
+                id=f"secondly-{number}",
+            )
+
+    def resume(self) -> None:
+        self._scheduler.resume()
+
+    def settle(self, count: int, timeout_s: float) -> dict[str, float]:
+        return {}
+
+    def close(self) -> None:
+        self._scheduler.shutdown()
+
+
+def make() -> APScheduler:
+    """Return one that isn't open yet."""
+    return APScheduler()

@@ -1,0 +1,31 @@
+"""One measurement, as it is handed to the process that makes it."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from bench.contenders import Work
+
+__all__ = ["Spec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What is measured: a workload, who does it, on which store, with how many tasks."""
+
+    workload: str
+    contender: str
+    store: str = "memory"
+    work: Work = "coroutine"
+    count: int = 0
+    seconds: float = 0.0
+    folder: str | None = None
+
+    def to_json(self) -> str:
+        """Return it as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))

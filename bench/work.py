@@ -1,0 +1,64 @@
+"""The functions that everybody calls, and the count of their calls.
+
+Stores of all contenders find functions by module and name, so the count can't be handed to them as
+an argument: it is kept here, in the one process that measures one thing.
+"""
+
+import threading
+import time
+from itertools import count
+
+__all__ = ["GOAL", "STAMPS", "Goal", "noop_coroutine", "noop_function", "stamp_coroutine"]
+
+
+class Goal:
+    """Notes when a number of calls is reached."""
+
+    def __init__(self) -> None:
+        self.calls = count(1)
+        self.wanted = 0
+        self.reached_at = 0.0
+        self._reached = threading.Event()
+
+    def want(self, calls: int) -> None:
+        """Begin to count anew."""
+        self.calls = count(1)
+        self.wanted = calls
+        self._reached.clear()
+
+    def reach(self) -> None:
+        """Note that the wanted call is being made."""
+        self.reached_at = time.perf_counter()
+        self._reached.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the wanted call."""
+        return self._reached.wait(timeout_s)
+
+    def made(self) -> int:
+        """Return how many calls there were; ends the count."""
+        return next(self.calls) - 1
+
+
+GOAL = Goal()
+
+STAMPS: tuple[list[int], list[float]] = ([], [])
+"""Which task was called, and when."""
+
+
+async def noop_coroutine() -> None:
+    """Do nothing but be counted."""
+    if next(GOAL.calls) == GOAL.wanted:
+        GOAL.reach()
+
+
+def noop_function() -> None:
+    """Do nothing but be counted, in a thread."""
+    if next(GOAL.calls) == GOAL.wanted:
+        GOAL.reach()
+
+
+async def stamp_coroutine(number: int) -> None:
+    """Note that a task was called."""
+    STAMPS[0].append(number)
+    STAMPS[1].append(time.time())

@@ -1,0 +1,1 @@
+"""What is measured. Each module has `measure(spec)`, called in a process of its own."""

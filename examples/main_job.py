@@ -1,0 +1,140 @@
+"""Run the example tasks on an SQLite file, and tell what happens.
+
+`make run`, Ctrl-C, and `make run` again: definitions and history were kept, and what was missed in
+between is accounted for. `TICKWORK_RUN_SECONDS=15 make run` ends by itself.
+"""
+
+import logging
+import os
+import signal
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+
+from examples.jobs import DEMO, scheduler
+from tickwork.events import RunEvent, RunStarted, RunTakenOver, TaskUnplannable
+
+__all__ = ["main"]
+
+_MANY = 100_000
+
+
+class Narrator:
+    """Tells of runs as they end; of fire times before `since` with how they were accounted for."""
+
+    def __init__(self, since: datetime) -> None:
+        self.since = since
+        self.told = 0
+        self._started: dict[str, datetime] = {}
+
+    def hear(self, event: RunEvent) -> None:
+        """Print a line for each run that came to its end, or was never to be executed."""
+        if isinstance(event, RunStarted):
+            self._started[event.run_id] = event.at
+            return
+        self.told += 1
+        word = type(event).__name__.removeprefix("Run")
+        line = f"{_clock(event.at)}  {event.task_id:<20}{_spaced(word):<12}"
+        started = self._started.pop(event.run_id, None)
+        late = started - event.fire_time if started and event.fire_time else None
+        line += f"{_late(late):>10} late  " if late is not None else f"{'':17}"
+        outcome = event.error or event.reason or event.result or ""
+        print(f"{line}{outcome}".rstrip(), flush=True)
+        if event.fire_time is not None and event.fire_time < self.since:
+            self._account(event)
+
+    def _account(self, event: RunEvent) -> None:
+        """Say which fire times of the time in between a run stands for."""
+        if isinstance(event, RunTakenOver):
+            print(
+                f"{'':10}↳ was under way when its process died; will be executed again", flush=True
+            )
+            return
+        run = scheduler.get_run(event.run_id)
+        first, last = run.first_fire_time, run.last_fire_time
+        if first is None or last is None:
+            return
+        if not run.started_at:
+            how = "recorded, not executed"
+        elif event.attempt > 1:
+            how = f"attempt {event.attempt} of it"
+        else:
+            how = "folded into this one run" if run.fire_count > 1 else "executed late"
+        what = "1 fire time" if run.fire_count == 1 else f"{run.fire_count} fire times"
+        span = _clock(first) if run.fire_count == 1 else f"{_clock(first)} to {_clock(last)}"
+        print(f"{'':10}↳ from before this start: {what} ({span}), {how}", flush=True)
+
+
+def main() -> None:
+    """Run until SIGINT, SIGTERM or the end of `TICKWORK_RUN_SECONDS`."""
+    seconds = os.environ.get("TICKWORK_RUN_SECONDS")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tickwork.runs").setLevel(logging.CRITICAL)  # the narrator tells of these
+    asked = _signals()
+    DEMO.mkdir(exist_ok=True)
+    now = datetime.now(UTC)
+    with scheduler.connect():
+        _tell_what_was_kept(now)
+    narrator = Narrator(now)
+    scheduler.on(RunEvent, narrator.hear)
+    scheduler.on(TaskUnplannable, lambda event: print(f"{event.task_id}: {event.reason}"))
+    scheduler.start()
+    print(f"Started; {f'ends in {seconds} s' if seconds else 'Ctrl-C stops'}.\n", flush=True)
+    try:
+        print(f"\n{signal.Signals(asked.get(timeout=float(seconds) if seconds else None)).name}")
+    except Empty:
+        print()
+    report = scheduler.stop(timeout=10)
+    left = len(report.given_back) + len(report.still_running)
+    print("Stopped cleanly" if report.clean else f"Stopped in the middle of {left} runs", end="")
+    print(f"; {narrator.told} lines told. Run it again: it goes on where it was.", flush=True)
+
+
+def _tell_what_was_kept(now: datetime) -> None:
+    tasks = scheduler.get_tasks()
+    kept = [task for task in tasks if task.created_at is not None and task.created_at < now]
+    runs = scheduler.get_runs(limit=_MANY)
+    if not kept:
+        print(f"A new store, {DEMO / 'tasks.db'}, with {len(tasks)} tasks:")
+    else:
+        states = Counter(run.status.value for run in runs)
+        told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+        print(f"Kept in {DEMO / 'tasks.db'}: {len(kept)} tasks and {len(runs)} runs ({told}).")
+        ended = [run.completed_at for run in runs if run.completed_at is not None]
+        print(f"The last one ended {_late(now - max(ended))} ago." if ended else "None has ended.")
+    per_task = Counter(run.task_id for run in runs)
+    for task in tasks:
+        when = "" if task.next_run_time is None else f", due since {_clock(task.next_run_time)}"
+        due = when if task.next_run_time is not None and task.next_run_time < now else ""
+        print(f"  {task.id:<20}{task.trigger_description}; {per_task[task.id]} runs{due}")
+
+
+def _signals() -> SimpleQueue[int]:
+    """Return where SIGINT and SIGTERM arrive; the second one kills."""
+    asked: SimpleQueue[int] = SimpleQueue()
+
+    def receive(number: int, _frame: object) -> None:
+        # The only thing that is safe between any two steps of the main thread.
+        asked.put(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, receive)
+    return asked
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone():%H:%M:%S}"
+
+
+def _late(duration: timedelta) -> str:
+    seconds = max(duration.total_seconds(), 0.0)
+    return f"{seconds * 1_000:.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+
+
+def _spaced(word: str) -> str:
+    return "".join(f" {each.lower()}" if each.isupper() else each for each in word).strip()
+
+
+if __name__ == "__main__":
+    main()

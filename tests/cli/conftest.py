@@ -1,0 +1,59 @@
+"""A store with a history, and the command line over it, at a fixed time in Berlin."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tests.cli.chores import break_down, greet, report
+from tickwork.cli.commands import app
+from tickwork.cli.terminal import Terminal
+from tickwork.testing import ManualClock, SteppedScheduler
+
+NOW = datetime.fromisoformat("2026-11-23T10:00:00+01:00")
+Tickwork = Callable[..., Result]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def terminal(clock: ManualClock) -> Terminal:
+    return Terminal(clock, ZoneInfo("Europe/Berlin"), width=140)
+
+
+@pytest.fixture
+def tickwork(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Tickwork:
+    """The command, called with its arguments."""
+    for name in ("TICKWORK_STORE", "TICKWORK_TRACEBACK", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments: str) -> Result:
+        runner = CliRunner()
+        return runner.invoke(app, arguments, prog_name="tickwork", obj=terminal)  # type: ignore[no-any-return,unused-ignore]  # typer's own Result
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a store on whose tasks a scheduler worked for the three hours before `NOW`."""
+    monkeypatch.chdir(tmp_path)
+    clock = ManualClock(datetime.fromisoformat("2026-11-23T07:00:00+01:00"))
+    with SteppedScheduler("sqlite:///tasks.db", clock=clock) as scheduler:
+        scheduler.add_task(
+            greet, "interval", hours=1, id="greet", args=["Ada"], kwargs={"times": 2}, tags=["mail"]
+        )
+        scheduler.add_task(break_down, "interval", minutes=90, id="break")
+        scheduler.add_task(
+            report, "cron", hour=8, timezone="Europe/Berlin", id="report", misfire_grace_time=60
+        )
+        scheduler.add_task(report, "date", run_at="2027-01-01", id="new-year", paused=True)
+        scheduler.advance(hours=3)
+    return "sqlite:///tasks.db"

@@ -1,0 +1,96 @@
+"""Tasks with schedules of which the fire times are known without asking the scheduler."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.cluster.checker import Expected
+from tickwork.model.instants import SECOND, from_us
+from tickwork.model.policies import Delivery
+
+__all__ = ["Every", "a_mixture"]
+
+_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Every:
+    """A task that fires from `start_us` to `end_us`, both included, every `interval_us`.
+
+    `duration_s` is how long one execution takes.
+    """
+
+    id: str
+    interval_us: int
+    start_us: int
+    end_us: int
+    coalesce: str = "all"
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    coroutine: bool = False
+    duration_s: float = 0.0
+    max_instances: int = 1
+    misfire_grace_s: float | None = None
+    function: str | None = None
+
+    def fire_times(self) -> Sequence[int]:
+        """Return when it should fire."""
+        return range(self.start_us, self.end_us + 1, self.interval_us)
+
+    def expected(self, **changes: Any) -> Expected:
+        """Return what the checker is to expect."""
+        known: dict[str, Any] = {
+            "task_id": self.id,
+            "fire_times": self.fire_times(),
+            "delivery": self.delivery,
+            "max_instances": self.max_instances,
+        }
+        return Expected(**{**known, **changes})
+
+    def options(self) -> dict[str, Any]:
+        """Return what `add_task` is told."""
+        name = "work_async" if self.coroutine else "work"
+        plain = self.function is None
+        return {
+            "fn": self.function or f"tests.cluster.work:{name}",
+            "trigger": "interval",
+            "seconds": self.interval_us / SECOND,
+            "start_at": from_us(self.start_us),
+            "end_at": from_us(self.end_us),
+            "args": [self.duration_s] if plain else [],
+            "id": self.id,
+            "coalesce": self.coalesce,
+            "delivery": str(self.delivery),
+            "max_instances": self.max_instances,
+            "misfire_grace_time": self.misfire_grace_s,
+        }
+
+
+def a_mixture(random: Random, count: int, start_us: int, length_s: float) -> list[Every]:
+    """Return tasks of all sorts that fire for `length_s`: each policy meets each kind of function.
+
+    About 3 fire times a second and task. Executions are short but for some, which a kill then
+    meets in the middle.
+    """
+    tasks = []
+    for number in range(count):
+        interval_us = random.choice((100, 200, 250, 400, 500, 1_000)) * _MS
+        begins_us = start_us + random.randrange(0, interval_us)
+        coalesce = ("all", "latest", "earliest", "all")[number // 4 % 4]
+        delivery = (Delivery.AT_LEAST_ONCE, Delivery.AT_MOST_ONCE)[number // 2 % 2]
+        short_s = interval_us / SECOND / 4
+        tasks.append(
+            Every(
+                id=f"{coalesce}-{delivery}-{number}",
+                interval_us=interval_us,
+                start_us=begins_us,
+                end_us=start_us + round(length_s * SECOND),
+                coalesce=coalesce,
+                delivery=delivery,
+                coroutine=bool(number % 2),
+                duration_s=random.choice((0.0, 0.0, short_s, 1.5 * short_s)),
+                max_instances=random.choice((1, 1, 1, 3)),
+                misfire_grace_s=1.0 if number % 8 == 5 else None,
+            )
+        )
+    return tasks

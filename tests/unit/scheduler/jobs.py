@@ -1,0 +1,87 @@
+"""Functions that a persistent store can name, and what they were called with."""
+
+import asyncio
+import contextvars
+import threading
+from typing import Any
+
+calls: list[Any] = []
+"""What was called, in order; emptied before each test."""
+
+go = threading.Event()
+"""What `wait_for_go` waits for; cleared before each test."""
+
+seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
+
+
+def note(*args: Any, **kwargs: Any) -> None:
+    calls.append((args, kwargs) if kwargs else args)
+
+
+def other(*args: Any) -> None:
+    calls.append(("other", *args))
+
+
+def add(a: int, b: int = 1) -> int:
+    calls.append(a + b)
+    return a + b
+
+
+def fail() -> None:
+    calls.append("fail")
+    raise RuntimeError("the disk is full")
+
+
+async def coroutine(*args: Any) -> str:
+    await asyncio.sleep(0)  # noqa: TID251  a turn of the loop, not time
+    calls.append(("coroutine", threading.current_thread().name, *args))
+    return "done"
+
+
+async def forever() -> None:
+    calls.append("forever")
+    await asyncio.Event().wait()
+
+
+def wait_for_go() -> None:
+    calls.append("waiting")
+    go.wait(10)
+    calls.append("went")
+
+
+def leak(name: str) -> None:
+    calls.append((name, seen.get()))
+    seen.set(name)
+
+
+async def leak_async(name: str) -> None:
+    calls.append((name, seen.get()))
+    seen.set(name)
+
+
+def unstorable() -> object:
+    return threading.Lock()
+
+
+class Shop:
+    closed = 0
+
+    @staticmethod
+    def open() -> None:
+        calls.append("Shop.open")
+
+    @classmethod
+    def close(cls) -> None:
+        calls.append(f"{cls.__name__}.close")
+
+    def sell(self, what: str) -> None:
+        calls.append(f"sold {what}")
+
+
+class AsyncBell:
+    async def __call__(self, how: str) -> None:
+        calls.append(f"rang {how} in {threading.current_thread().name}")
+
+
+shop = Shop()
+bell = AsyncBell()

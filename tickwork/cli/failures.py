@@ -1,0 +1,90 @@
+"""What goes wrong, as the command line says it: one line on stderr, and an exit code.
+
+The codes follow the tree of `tickwork.errors`: whose fault it is, and whether trying again helps.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from tickwork.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    StoreError,
+    TaskError,
+    TickworkError,
+)
+
+__all__ = ["EXIT_CODES", "UNEXPECTED", "ReportingGroup", "exit_code_of"]
+
+EXIT_CODES: tuple[tuple[type[TickworkError], int], ...] = (
+    (InvalidInputError, 2),  # as for unknown options
+    (NotFoundError, 3),
+    (ConflictError, 4),
+    (TaskError, 5),
+    (StoreError, 75),  # EX_TEMPFAIL: try again later
+    (TickworkError, 1),
+)
+"""The exit code of each branch of the tree of errors."""
+
+UNEXPECTED = 70
+"""The exit code where tickwork itself is at fault (EX_SOFTWARE)."""
+
+_TRACEBACK = "TICKWORK_TRACEBACK"
+
+
+def exit_code_of(error: Exception) -> int:
+    """Return the exit code that says whose fault an error is."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), UNEXPECTED)
+
+
+class ReportingGroup(TyperGroup):
+    """A group of commands whose errors are told in one line, never with a traceback.
+
+    With `--json` among the arguments that line is a JSON object. `TICKWORK_TRACEBACK=1` lets
+    errors through as they are.
+    """
+
+    def invoke(self, ctx: Any) -> Any:  # Any: older typers have this class from click
+        """Call the command that the arguments name."""
+        arguments = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+        as_json = "--json" in arguments
+        try:
+            return super().invoke(ctx)
+        # The one guard of the command line: whatever it is, people get a line and scripts a code.
+        except Exception as error:
+            if os.environ.get(_TRACEBACK) or _is_control_flow(error, as_json=as_json):
+                raise
+            code = getattr(error, "exit_code", None) or exit_code_of(error)
+            _report(error, code, as_json=as_json)
+            raise typer.Exit(code) from error
+
+
+def _is_control_flow(error: Exception, *, as_json: bool) -> bool:
+    """Whether the framework is to deal with it: exits, and unknown options told to people."""
+    if isinstance(error, (typer.Exit, typer.Abort, BrokenPipeError)):
+        return True
+    return not as_json and hasattr(error, "format_message")
+
+
+def _report(error: Exception, code: int, *, as_json: bool) -> None:
+    message = _message(error)
+    if as_json:
+        told = {"type": type(error).__name__, "message": message, "exit_code": code}
+        sys.stderr.write(json.dumps({"error": told}, ensure_ascii=False) + "\n")
+        return
+    if code == UNEXPECTED:
+        message = f"unexpected {type(error).__name__}: {message} ({_TRACEBACK}=1 shows where)"
+    sys.stderr.write(f"tickwork: {message}\n")
+
+
+def _message(error: Exception) -> str:
+    format_message = getattr(error, "format_message", None)
+    text = str(format_message() if format_message else error).strip()
+    # What drivers say goes on for lines; the first one says it.
+    return text.splitlines()[0] if text else "no message"

@@ -1,0 +1,188 @@
+"""`tickwork run`: a scheduler of the user's, until a signal.
+
+The first SIGINT or SIGTERM asks for a clean stop. A signal handler may run between any two steps of
+the main thread, so this one does nothing but put the signal into a queue whose `put` may be called
+there. The second signal is impatient: it leaves the stop by an exception, and what is under way is
+given back to the store at once. A third one kills.
+"""
+
+import logging
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from traceback import extract_tb
+from types import FrameType
+from typing import Any, Self
+
+import typer
+
+from tickwork.cli.reporting import print_json_event, print_lines
+from tickwork.cli.terminal import terminal_of
+from tickwork.errors import InvalidInputError, TickworkError
+from tickwork.events import Event
+from tickwork.scheduler.runtime import StopReport
+from tickwork.scheduler.scheduler import Scheduler
+from tickwork.version import __version__
+
+__all__ = ["load_scheduler", "run_scheduler"]
+
+_FORM = "MODULE:SCHEDULER, such as shop.jobs:scheduler"
+
+
+def run_scheduler(
+    context: typer.Context,
+    target: str,
+    *,
+    seconds: float | None,
+    stop_timeout: float,
+    as_json: bool,
+) -> None:
+    """Run a scheduler until SIGINT, SIGTERM or the end of `seconds`, and stop it cleanly."""
+    terminal = terminal_of(context)
+    scheduler = load_scheduler(target)
+    _log_to_stderr()
+    scheduler.on(Event, print_json_event if as_json else print_lines(terminal))
+    with _Signals() as signals:
+        try:
+            scheduler.start()
+            if not as_json:
+                terminal.say(*_greeting(scheduler))
+            if (name := signals.wait(seconds)) and not as_json:
+                terminal.say(f"{name}: stopping")
+            report = scheduler.stop(timeout=stop_timeout)
+        except _ImpatientError as impatient:
+            typer.echo(f"{signal.Signals(impatient.number).name} again: not waiting", err=True)
+            report = scheduler.stop(wait=False)
+            _tell_left(report)
+            raise typer.Exit(128 + impatient.number) from None
+    _tell_left(report)
+    if report.clean and not as_json:
+        terminal.say("stopped")
+
+
+def load_scheduler(target: str) -> Scheduler:
+    """Import a scheduler by its name, `module:attribute`, also from the working directory.
+
+    Raises:
+        InvalidInputError: the module can't be imported, or there is no scheduler of that name.
+    """
+    module_name, separator, path = target.partition(":")
+    if not (separator and module_name and path):
+        raise InvalidInputError(f"{target!r} names no scheduler; say {_FORM}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: Any = _imported(module_name)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            names = getattr(found, "__dict__", {}).items()
+            known = [each for each, value in names if isinstance(value, Scheduler)]
+            hint = f"; its schedulers are {', '.join(known)}" if known else ""
+            raise InvalidInputError(f"{module_name} has no {path!r}{hint}")
+        found = getattr(found, name)
+    if not isinstance(found, Scheduler):
+        raise InvalidInputError(f"{target} is {found!r} and no Scheduler; say {_FORM}")
+    return found
+
+
+def _imported(name: str) -> object:
+    try:
+        return import_module(name)
+    except TickworkError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise InvalidInputError(
+                f"there is no module {error.name!r} in the working directory or on PYTHONPATH"
+            ) from error
+        raise _import_failure(name, error) from error
+    # The guard through which users' modules are imported.
+    except Exception as error:
+        raise _import_failure(name, error) from error
+
+
+def _import_failure(name: str, error: Exception) -> InvalidInputError:
+    (*_, last) = extract_tb(error.__traceback__)
+    where = f"{os.path.relpath(last.filename)}, line {last.lineno}"
+    return InvalidInputError(f"can't import {name}: {type(error).__name__}: {error} ({where})")
+
+
+def _log_to_stderr() -> None:
+    """Show warnings, unless the application has set up its logging; outcomes have lines already."""
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.name != "tickwork.runs")
+    root.addHandler(handler)
+
+
+def _greeting(scheduler: Scheduler) -> list[str]:
+    snapshot = scheduler.snapshot()
+    lines = [f"tickwork {__version__}, node {snapshot.nodes['default']}; Ctrl-C stops"]
+    for name, counts in snapshot.tasks.items():
+        told = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+        if told or name != "local":
+            lines.append(f"tasks in {name} ({snapshot.stores[name]}): {told or 'none'}")
+    return lines
+
+
+def _tell_left(report: StopReport) -> None:
+    if report.given_back:
+        typer.echo(f"{_counted(report.given_back)} given back to the store", err=True)
+    if report.still_running:
+        typer.echo(
+            f"{_counted(report.still_running)} still under way in threads; "
+            "others take over once the lease is over",
+            err=True,
+        )
+
+
+def _counted(run_ids: tuple[str, ...]) -> str:
+    return f"{len(run_ids):,} run{'s' if len(run_ids) > 1 else ''}"
+
+
+class _ImpatientError(BaseException):
+    """A second signal; no `Exception`, so that no guard takes it for a task's error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Signals:
+    """SIGINT and SIGTERM, for the time of a block."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[int] = SimpleQueue()
+        self._before: dict[signal.Signals, Any] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wait(self, seconds: float | None) -> str:
+        """Wait for the first signal; return its name, or "" when the seconds are over."""
+        try:
+            return signal.Signals(self._asked.get(timeout=seconds)).name
+        except Empty:
+            return ""
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._asked.put(number)
+            return
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        raise _ImpatientError(number)

@@ -1,0 +1,35 @@
+"""What every store must do, as tests: subclass `StoreContract`, say how one is made, run it.
+
+The methods named `test_...` know no test framework, read no clock and never sleep: time is the
+bench's, and stands still. Each step has a module of its own here.
+"""
+
+from tickwork.testing.store_contract.bench import Bench
+from tickwork.testing.store_contract.case import StoreCase
+from tickwork.testing.store_contract.comparison import StoreComparison
+from tickwork.testing.store_contract.concurrency import ConcurrencyContract
+from tickwork.testing.store_contract.editing import EditingContract
+from tickwork.testing.store_contract.finishing import FinishingContract
+from tickwork.testing.store_contract.leasing import LeasingContract
+from tickwork.testing.store_contract.life import LifeContract
+from tickwork.testing.store_contract.nodes import NodesContract
+from tickwork.testing.store_contract.planning import PlanningContract
+from tickwork.testing.store_contract.reading import PruningContract, ReadingContract
+from tickwork.testing.store_contract.values import ValuesContract
+
+__all__ = ["Bench", "StoreCase", "StoreComparison", "StoreContract"]
+
+
+class StoreContract(
+    LifeContract,
+    EditingContract,
+    PlanningContract,
+    LeasingContract,
+    FinishingContract,
+    NodesContract,
+    ReadingContract,
+    PruningContract,
+    ValuesContract,
+    ConcurrencyContract,
+):
+    """The contract of `tickwork.interfaces.Store` and `Reader`."""

@@ -1,0 +1,5 @@
+from tickwork.testing.store_contract.case import StoreCase
+
+
+class StoreComparison(StoreCase):
+    pass

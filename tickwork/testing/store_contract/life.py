@@ -1,0 +1,58 @@
+"""Opening and closing."""
+
+from tickwork.errors import StoreUnavailableError
+from tickwork.interfaces import Store
+from tickwork.testing.store_contract.bench import Bench, decide_never, task
+from tickwork.testing.store_contract.case import StoreCase
+
+__all__ = ["LifeContract"]
+
+
+class LifeContract(StoreCase):
+    """The contract about a store's beginning and end."""
+
+    def test_it_is_a_store_with_a_kind(self) -> None:
+        """It has all methods, and a name for its kind."""
+        store = self.make_store()
+        assert isinstance(store, Store)
+        assert store.kind
+        assert store.kind == type(store).kind
+        assert isinstance(store.persistent, bool)
+
+    def test_closing_keeps_what_is_stored(self) -> None:
+        """Opened again, everything is there."""
+        with self.bench() as bench:
+            bench.register("node")
+            bench.leased_with_queue(1, 2, 3)
+            before = bench.dump()
+            bench.close()
+            bench.open()
+            assert bench.dump() == before
+            assert bench.active() == (3, 2)
+
+    def test_a_store_that_is_not_open_says_so(self) -> None:
+        """Before it was opened, and after it was closed."""
+        store = self.make_store()
+        bench = Bench(store, store)
+        self._refuses(bench)
+        bench.open()
+        bench.put(task())
+        bench.close()
+        bench.close()
+        self._refuses(bench)
+
+    @staticmethod
+    def _refuses(bench: Bench) -> None:
+        for step in (lambda: bench.put(task()), lambda: bench.edit(decide_never)):
+            try:
+                step()
+            except StoreUnavailableError as error:
+                assert "open" in str(error)
+            else:
+                raise AssertionError("a store that isn't open must say so")
+
+    def test_a_store_is_not_shared_by_chance(self) -> None:
+        """Another new store holds nothing of the first."""
+        with self.bench() as bench, self.bench() as another:
+            bench.put(task())
+            assert another.dump() == ({}, {}, {})
