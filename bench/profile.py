@@ -13,12 +13,12 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from bench.contenders import Contender, Setup, contender
+from bench.contenders import contender
 from bench.spec import Spec
-from bench.workloads.burst import begin, end, resume
+from bench.workloads.burst import begin, end
+from bench.workloads.stage import database
 
 __all__ = ["BURSTS", "print_profile"]
 
@@ -32,6 +32,9 @@ BURSTS = {
 }
 
 _LINES = 25
+_WORTH_S = 0.1
+_OURS = "asyncio"
+"""The thread that waits for the end and reads the records: no part of the burst."""
 
 
 class _Threads:
@@ -64,26 +67,22 @@ class _Threads:
 def print_profile(name: str, lines: int = _LINES) -> None:
     """Print the functions that take most of the time in a burst, for each thread."""
     spec = BURSTS[name]
-    with TemporaryDirectory(prefix="tickwork-bench-") as folder, _Threads() as threads:
-        file = Path(folder) / "tasks.db" if spec.store == "sqlite" else None
-        made = contender(spec.contender)
-        result = asyncio.run(_burst(made, spec, Setup(file, spec.work), threads))
+    with database(spec) as file, _Threads() as threads:
+        result = asyncio.run(_burst(spec, file, threads))
     print(f"== {name}: {spec.count:,} runs, {result['per_s']:,.0f} a second while profiled")
-    stats = {name: each for name, each in threads.stats().items() if _total_s(each) > 0.02}
+    stats = {thread: each for thread, each in threads.stats().items() if thread != _OURS}
     for thread, each in sorted(stats.items(), key=lambda item: -_total_s(item[1])):
-        print(f"\n-- thread {thread}: {_total_s(each):.2f} s of processor time")
-        each.sort_stats("tottime").print_stats(lines)
+        if _total_s(each) > _WORTH_S:
+            print(f"\n-- thread {thread}: {_total_s(each):.2f} s of processor time")
+            each.sort_stats("tottime").print_stats(lines)
 
 
-async def _burst(
-    made: Contender, spec: Spec, setup: Setup, threads: _Threads
-) -> dict[str, Any]:
-    """Make a burst; the thread that this runs on is profiled from the beginning of the burst."""
-    begin(made, spec, setup)
+async def _burst(spec: Spec, file: Path | None, threads: _Threads) -> dict[str, Any]:
+    """Make a burst; the thread of this loop is profiled from its beginning."""
+    made = contender(spec.contender)
     profile = cProfile.Profile(time.thread_time)
     threads.profiles.append(("event loop", profile))
-    profile.enable()
-    started_at = resume(made)
+    started_at = begin(made, spec, file, profile.enable)
     result = await asyncio.to_thread(end, made, spec, started_at)
     profile.disable()
     return result

@@ -18,7 +18,9 @@ class Spec:
     store: str = "memory"
     work: Work = "coroutine"
     count: int = 0
-    seconds: float = 0.0
+    seconds: int = 0
+    bulk: bool = False
+    zone: str = "UTC"
     folder: str | None = None
 
     def to_json(self) -> str:

@@ -47,7 +47,7 @@ class Narrator:
         """Say which fire times of the time in between a run stands for."""
         if isinstance(event, RunTakenOver):
             print(
-                f"{'':10}↳ was under way when its process died; will be executed again", flush=True
+                f"{'':10}-> was under way when its process died; will be executed again", flush=True
             )
             return
         run = scheduler.get_run(event.run_id)
@@ -62,7 +62,7 @@ class Narrator:
             how = "folded into this one run" if run.fire_count > 1 else "executed late"
         what = "1 fire time" if run.fire_count == 1 else f"{run.fire_count} fire times"
         span = _clock(first) if run.fire_count == 1 else f"{_clock(first)} to {_clock(last)}"
-        print(f"{'':10}↳ from before this start: {what} ({span}), {how}", flush=True)
+        print(f"{'':10}-> from before this start: {what} ({span}), {how}", flush=True)
 
 
 def main() -> None:
@@ -73,8 +73,9 @@ def main() -> None:
     asked = _signals()
     DEMO.mkdir(exist_ok=True)
     now = datetime.now(UTC)
+    fresh = not (DEMO / "tasks.db").exists()
     with scheduler.connect():
-        _tell_what_was_kept(now)
+        _tell_what_was_kept(now, fresh=fresh)
     narrator = Narrator(now)
     scheduler.on(RunEvent, narrator.hear)
     scheduler.on(TaskUnplannable, lambda event: print(f"{event.task_id}: {event.reason}"))
@@ -84,22 +85,21 @@ def main() -> None:
         print(f"\n{signal.Signals(asked.get(timeout=float(seconds) if seconds else None)).name}")
     except Empty:
         print()
-    report = scheduler.stop(timeout=10)
+    report = scheduler.stop()
     left = len(report.given_back) + len(report.still_running)
     print("Stopped cleanly" if report.clean else f"Stopped in the middle of {left} runs", end="")
     print(f"; {narrator.told} lines told. Run it again: it goes on where it was.", flush=True)
 
 
-def _tell_what_was_kept(now: datetime) -> None:
+def _tell_what_was_kept(now: datetime, *, fresh: bool) -> None:
     tasks = scheduler.get_tasks()
-    kept = [task for task in tasks if task.created_at is not None and task.created_at < now]
     runs = scheduler.get_runs(limit=_MANY)
-    if not kept:
+    if fresh:
         print(f"A new store, {DEMO / 'tasks.db'}, with {len(tasks)} tasks:")
     else:
         states = Counter(run.status.value for run in runs)
-        told = ", ".join(f"{count} {state}" for state, count in states.most_common())
-        print(f"Kept in {DEMO / 'tasks.db'}: {len(kept)} tasks and {len(runs)} runs ({told}).")
+        told = ", ".join(f"{count} {state}" for state, count in states.most_common()) or "none"
+        print(f"Kept in {DEMO / 'tasks.db'}: {len(tasks)} tasks and {len(runs)} runs ({told}).")
         ended = [run.completed_at for run in runs if run.completed_at is not None]
         print(f"The last one ended {_late(now - max(ended))} ago." if ended else "None has ended.")
     per_task = Counter(run.task_id for run in runs)
@@ -124,7 +124,8 @@ def _signals() -> SimpleQueue[int]:
 
 
 def _clock(moment: datetime) -> str:
-    return f"{moment.astimezone():%H:%M:%S}"
+    far = abs(datetime.now(UTC) - moment) > timedelta(hours=20)
+    return f"{moment.astimezone():{'%Y-%m-%d ' if far else ''}%H:%M:%S}"
 
 
 def _late(duration: timedelta) -> str:

@@ -29,26 +29,29 @@ class Contender(Protocol):
     def open(self, setup: Setup) -> None:
         """Start it, paused; on the event loop where it is to call coroutines."""
 
-    def add_once(self, function: Function, count: int, due: datetime, first: int = 0) -> None:
+    def add_once(self, function: Function, count: int, due: datetime) -> None:
         """Add tasks that are due once, in bulk where there is such a thing."""
 
-    def add_hourly(self, function: Function, count: int) -> None:
-        """Add recurring tasks, one by one."""
+    def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
+        """Add recurring tasks; `bulk` is for those who can."""
 
     def add_secondly(self, function: Function, count: int, start: datetime) -> None:
         """Add tasks that are called each second with their number; their phases spread evenly."""
 
+    def stored(self) -> int:
+        """Return how many tasks it keeps."""
+
     def resume(self) -> None:
         """Let it fire."""
 
-    def settle(self, count: int, timeout_s: float) -> dict[str, float]:
-        """Wait until its records of so many runs are written, check them, say when that was.
+    def settle(self, count: int, timeout_s: float) -> float | None:
+        """Wait for its records of that many runs, check them, and return when the last was written.
 
-        Instants are those of `time.perf_counter`. Contenders without records return nothing.
+        The instant is one of `time.perf_counter`; None without records.
         """
 
     def close(self) -> None:
-        """Stop it; never on its event loop."""
+        """Stop it; never called on its event loop."""
 
 
 def contender(name: str) -> Contender:

@@ -37,11 +37,11 @@ class APScheduler:
         )
         self._scheduler.start(paused=True)
 
-    def add_once(self, function: Function, count: int, due: datetime, first: int = 0) -> None:
-        for number in range(first, first + count):
+    def add_once(self, function: Function, count: int, due: datetime) -> None:
+        for number in range(count):
             self._scheduler.add_job(function, "date", run_date=due, id=f"once-{number}")
 
-    def add_hourly(self, function: Function, count: int) -> None:
+    def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
         for number in range(count):
             self._scheduler.add_job(function, "interval", hours=1, id=f"hourly-{number}")
 
@@ -56,11 +56,14 @@ class APScheduler:
                 id=f"secondly-{number}",
             )
 
+    def stored(self) -> int:
+        return len(self._scheduler.get_jobs())
+
     def resume(self) -> None:
         self._scheduler.resume()
 
-    def settle(self, count: int, timeout_s: float) -> dict[str, float]:
-        return {}
+    def settle(self, count: int, timeout_s: float) -> float | None:
+        return None
 
     def close(self) -> None:
         self._scheduler.shutdown()

@@ -31,11 +31,11 @@ class Floor:
         else:
             self._pool = ThreadPoolExecutor(THREADS)
 
-    def add_once(self, function: Function, count: int, due: datetime, first: int = 0) -> None:
+    def add_once(self, function: Function, count: int, due: datetime) -> None:
         for _ in range(count):
             self._push(due.timestamp(), function, (), 0.0)
 
-    def add_hourly(self, function: Function, count: int) -> None:
+    def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
         due = datetime.now(UTC).timestamp() + 3_600
         for _ in range(count):
             self._push(due, function, (), 3_600.0)
@@ -47,6 +47,9 @@ class Floor:
 
     def _push(self, due: float, function: Function, args: tuple[Any, ...], every: float) -> None:
         heappush(self._heap, (due, next(self._order), function, args, every))
+
+    def stored(self) -> int:
+        return len(self._heap)
 
     def resume(self) -> None:
         """Begin whatever is due, and come back when the next one is."""
@@ -69,8 +72,8 @@ class Floor:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def settle(self, count: int, timeout_s: float) -> dict[str, float]:
-        return {}
+    def settle(self, count: int, timeout_s: float) -> float | None:
+        return None
 
     def close(self) -> None:
         self._heap.clear()

@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bench.contenders import THREADS, Function, Setup
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Tickwork", "make"]
 
 _BULK = 10_000
-_PAGE = 10_000
 
 
 class Written:
@@ -85,42 +86,53 @@ class Tickwork:
         self._scheduler = Scheduler(self._store, executors=executors)
         self._scheduler.start(paused=True)
 
-    def add_once(self, function: Function, count: int, due: datetime, first: int = 0) -> None:
+    def add_once(self, function: Function, count: int, due: datetime) -> None:
         self._written.wanted = count
-        for start in range(first, first + count, _BULK):
-            self._scheduler.add_tasks(
-                {"fn": function, "trigger": "date", "run_at": due, "id": f"once-{number}"}
-                for number in range(start, min(start + _BULK, first + count))
-            )
+        self._add_in_bulk(
+            {"fn": function, "trigger": "date", "run_at": due, "id": f"once-{number}"}
+            for number in range(count)
+        )
 
-    def add_hourly(self, function: Function, count: int) -> None:
-        for number in range(count):
-            self._scheduler.add_task(function, "interval", hours=1, id=f"hourly-{number}")
+    def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
+        ids = [f"hourly-{number}" for number in range(count)]
+        if bulk:
+            hourly = {"fn": function, "trigger": "interval", "hours": 1}
+            self._add_in_bulk({**hourly, "id": each} for each in ids)
+        else:
+            for each in ids:
+                self._scheduler.add_task(function, "interval", hours=1, id=each)
 
     def add_secondly(self, function: Function, count: int, start: datetime) -> None:
-        self._scheduler.add_tasks(
+        secondly = {"fn": function, "trigger": "interval", "seconds": 1}
+        self._add_in_bulk(
             {
-                "fn": function,
-                "trigger": "interval",
-                "seconds": 1,
-                "start_at": start + timedelta(seconds=number / count),
-                "args": [number],
+                **secondly,
                 "id": f"secondly-{number}",
+                "args": [number],
+                "start_at": start + timedelta(seconds=number / count),
             }
             for number in range(count)
         )
 
+    def _add_in_bulk(self, tasks: Iterable[Mapping[str, Any]]) -> None:
+        rest = iter(tasks)
+        while some := list(islice(rest, _BULK)):
+            self._scheduler.add_tasks(some)
+
+    def stored(self) -> int:
+        return sum(self._store.counts().values())
+
     def resume(self) -> None:
         self._scheduler.resume()
 
-    def settle(self, count: int, timeout_s: float) -> dict[str, float]:
+    def settle(self, count: int, timeout_s: float) -> float | None:
         if not self._written.wait(timeout_s):
             raise TimeoutError("not all runs were written")
         completed = frozenset({RunState.COMPLETED})
         runs = self._store.find_runs(RunQuery(states=completed, limit=count + 1))
         if len(runs) != count or len({run.task_id for run in runs}) != count:
             raise AssertionError(f"{len(runs)} records of {count} runs")
-        return {"written_at": self._written.written_at}
+        return self._written.written_at
 
     def close(self) -> None:
         report = self._scheduler.stop()

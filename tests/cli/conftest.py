@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.cli.chores import break_down, greet, report
@@ -15,7 +15,17 @@ from tickwork.cli.terminal import Terminal
 from tickwork.testing import ManualClock, SteppedScheduler
 
 NOW = datetime.fromisoformat("2026-11-23T10:00:00+01:00")
-Tickwork = Callable[..., Result]
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+Tickwork = Callable[..., Said]
 
 
 @pytest.fixture
@@ -34,9 +44,10 @@ def tickwork(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Tickwork:
     for name in ("TICKWORK_STORE", "TICKWORK_TRACEBACK", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
-    def call(*arguments: str) -> Result:
-        runner = CliRunner()
-        return runner.invoke(app, arguments, prog_name="tickwork", obj=terminal)  # type: ignore[no-any-return,unused-ignore]  # typer's own Result
+    def call(*arguments: str) -> Said:
+        # typer calls the program by the name of the group, as if it were installed under that.
+        result = CliRunner().invoke(app, arguments, obj=terminal)
+        return Said(result.exit_code, result.stdout, result.stderr)
 
     return call
 

@@ -176,10 +176,10 @@ class _Check:
             )
 
     def _check_range(self, run: RunRecord, inside: Sequence[int]) -> None:
-        ends = {"fire": run.fire_us, "first": run.first_us, "last": run.last_us}
+        ends = {"fire time": run.fire_us, "first": run.first_us, "last": run.last_us}
         for name, instant in ends.items():
             if instant is not None and instant not in inside:
-                text = f"{_named(run)}: its {name} fire time {_at(instant)} was not expected"
+                text = f"{_named(run)}: its {name}, {_at(instant)}, is no expected fire time"
                 self._flaw("extra", run.task_id, text)
         if not run.exact or run.fire_count != len(inside):
             least = "" if run.exact else "at least "

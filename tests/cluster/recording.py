@@ -32,9 +32,9 @@ class ExecutionLog:
     def recorded(self, job: Job) -> Callable[..., Any]:
         """Return the target of a job, writing down when it begins and when it returns."""
         target = job.target
-        held: Held = job.lease
+        assert isinstance(job, Held), "jobs of a scheduler know their lease"
         words = {"run": job.run_id, "task": job.task_id, "attempt": job.attempt}
-        words |= {"fence": held.fence, "pid": self._pid}
+        words |= {"fence": job.fence, "pid": self._pid}
         if is_coroutine_callable(target):
 
             async def called_async(*args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,10 @@ from tests.cluster.checker import Expected
 from tickwork.model.instants import SECOND, from_us
 from tickwork.model.policies import Delivery
 
-__all__ = ["Every", "a_mixture"]
+__all__ = ["FIRES_A_SECOND", "Every", "a_mixture"]
+
+FIRES_A_SECOND = 3.7
+"""About how often a task of a mixture fires."""
 
 _MS = 1_000
 
@@ -69,7 +72,7 @@ class Every:
 def a_mixture(random: Random, count: int, start_us: int, length_s: float) -> list[Every]:
     """Return tasks of all sorts that fire for `length_s`: each policy meets each kind of function.
 
-    About 3 fire times a second and task. Executions are short but for some, which a kill then
+    Executions are short but for some, which a kill then
     meets in the middle.
     """
     tasks = []

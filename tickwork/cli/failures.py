@@ -52,8 +52,7 @@ class ReportingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # Any: older typers have this class from click
         """Call the command that the arguments name."""
-        arguments = [*getattr(ctx, "_protected_args", ()), *ctx.args]
-        as_json = "--json" in arguments
+        as_json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         # The one guard of the command line: whatever it is, people get a line and scripts a code.

@@ -21,7 +21,7 @@ _TASK_COLUMNS = (
     Column("FROM NOW", rank=1),
     Column("SCHEDULE", rank=3, least=16),
     Column("TAGS", rank=4, least=8),
-    Column("PROBLEM", rank=2, least=16),
+    Column("NOTE", rank=2, least=16),
 )
 _RUN_COLUMNS = (
     Column("WHEN"),
@@ -32,7 +32,6 @@ _RUN_COLUMNS = (
     Column("LATE", rank=5, right=True),
     Column("TOOK", rank=2, right=True),
     Column("WHY", rank=1, least=20),
-    Column("RUN", rank=6),
 )
 
 
@@ -112,7 +111,7 @@ def _run_row(terminal: Terminal, run: RunInfo) -> list[str]:
     took = "-"
     if run.started_at and run.completed_at:
         took = seconds_text((run.completed_at - run.started_at).total_seconds())
-    fires = f"{'' if run.fire_count_exact else '≥ '}{run.fire_count:,}" if run.fire_time else "-"
+    fires = f"{'' if run.fire_count_exact else '>= '}{run.fire_count:,}" if run.fire_time else "-"
     return [
         *_when(terminal, run.started_at or run.created_at),
         run.task_id,
@@ -121,7 +120,6 @@ def _run_row(terminal: Terminal, run: RunInfo) -> list[str]:
         "-" if run.lateness is None else seconds_text(run.lateness),
         took if run.status in TERMINAL else "-",
         _why(terminal, run),
-        run.id,
     ]
 
 
@@ -136,11 +134,8 @@ def _why(terminal: Terminal, run: RunInfo) -> str:
         text = f"{run.error.get('type')}: {run.error.get('message')}"
     elif run.reason:
         text = run.reason
-    elif run.fire_count > 1 and run.first_fire_time and run.last_fire_time:
-        first, last = (
-            moment_text(each, terminal.zone) for each in (run.first_fire_time, run.last_fire_time)
-        )
-        text = f"stands for {first} to {last}"
+    elif run.fire_count > 1 and run.first_fire_time:
+        text = f"for all since {moment_text(run.first_fire_time, terminal.zone)}"
     else:
         text = run.source.value if run.source.value != "scheduled" else ""
     return " ".join(text.split())

@@ -31,8 +31,9 @@ class Definition:
 
     `payload` is the text of the arguments (see `tickwork.model.values`), `target` the function
     itself where the store lives in this process; it isn't stored and doesn't count in comparisons.
-    `decorated` ones stand in the code as decorators, so that it shows when they are gone from it. `disposable` ones are forgotten with their history once they are finished;
-    the others would be new, and be executed again, if they were declared again.
+    `decorated` ones stand in the code as decorators, so that it shows when they are gone from it.
+    `disposable` ones are forgotten with their history once they are finished; the others would be
+    new, and be executed again, if they were declared again.
     Durations are microseconds.
     """
 

@@ -28,9 +28,8 @@ class Job:
 
     `target` is called with `args` and `kwargs`. An executor that runs elsewhere sends `reference`
     and `payload` (the arguments as stored) instead, and has them decoded there. The executor sets
-    `started_us` when it really starts the job; `lease` belongs to the scheduler. A job that is
-    `withdrawn` before it starts must not start; it is reported as cancelled, with a `started_us` of
-    0.
+    `started_us` when it really starts the job. A job that is `withdrawn` before it starts must not
+    start; it is reported as cancelled, with a `started_us` of 0.
     """
 
     run_id: str
@@ -43,7 +42,6 @@ class Job:
     payload: str = ""
     started_us: int = 0
     withdrawn: bool = False
-    lease: Any = None
 
 
 class Outcome(NamedTuple):

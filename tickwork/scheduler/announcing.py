@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from tickwork.model.events import (
@@ -21,6 +22,7 @@ from tickwork.model.instants import SECOND, from_us
 from tickwork.model.jobs import Outcome
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord
+from tickwork.model.values import decode_result
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.listeners import Listeners
 
@@ -53,10 +55,18 @@ class Announcer:
         self._listeners = listeners
         self._now_us = now_us
 
-    def emit(self, make: Callable[..., Event], kind: type[Event], **details: Any) -> None:
+    def is_quiet(self) -> bool:
+        """Whether nobody wants to know of runs that ended well."""
+        return not (logger.isEnabledFor(logging.DEBUG) or self._listeners.wants(RunCompleted))
+
+    def wants_starts(self) -> bool:
+        """Whether anybody wants to be told of starts."""
+        return self._listeners.wants(RunStarted)
+
+    def emit(self, kind: type[Event], **details: Any) -> None:
         """Tell listeners of a kind of event, if there are any."""
         if self._listeners.wants(kind):
-            self._listeners.tell(make(at=from_us(self._now_us()), **details))
+            self._listeners.tell(kind(at=from_us(self._now_us()), **details))
 
     def started(self, held: Held) -> None:
         """Tell that a run was handed to its executor."""
@@ -75,7 +85,7 @@ class Announcer:
             self._listeners.tell(
                 kind(
                     at=from_us(outcome.finished_us),
-                    result=outcome.result,
+                    result=_result(outcome),
                     error=error,
                     reason=reason,
                     **self._of_held(held),
@@ -89,7 +99,7 @@ class Announcer:
             return
         level = _LEVELS.get(run.state, logging.WARNING)
         word = "taken over" if run.state is RunState.PENDING else run.state.value
-        fire_time = from_us(run.fire_us) if run.fire_us is not None else None
+        fire_time = _fire_time(run)
         fields = {
             "task_id": run.task_id,
             "run_id": run.id,
@@ -122,7 +132,8 @@ class Announcer:
         )
 
     def _log(self, level: int, held: Held, outcome: Outcome, why: str | None) -> None:
-        late_us = (outcome.started_us - held.due_us) if held.due_us and outcome.started_us else 0
+        due_us = held.run.due_us
+        late_us = outcome.started_us - due_us if due_us and outcome.started_us else 0
         logger.log(
             level,
             "run %s: %s%s",
@@ -132,7 +143,7 @@ class Announcer:
             extra={
                 "task_id": held.task_id,
                 "run_id": held.run_id,
-                "fire_time": from_us(held.fire_us) if held.fire_us is not None else None,
+                "fire_time": _fire_time(held.run),
                 "attempt": held.attempt,
                 "late_s": late_us / SECOND,
             },
@@ -144,6 +155,15 @@ class Announcer:
             "task_id": held.task_id,
             "store": self.store,
             "attempt": held.attempt,
-            "fire_time": from_us(held.fire_us) if held.fire_us is not None else None,
-            "fire_count": held.fire_count,
+            "fire_time": _fire_time(held.run),
+            "fire_count": held.run.fire_count,
         }
+
+
+def _result(outcome: Outcome) -> Any:
+    encoded = outcome.encoded and outcome.result is not None
+    return decode_result(outcome.result) if encoded else outcome.result
+
+
+def _fire_time(run: RunRecord) -> datetime | None:
+    return None if run.fire_us is None else from_us(run.fire_us)

@@ -7,7 +7,8 @@ its caller goes on.
 
 import threading
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from tickwork.errors import InvalidTriggerError, TickworkError
 from tickwork.interfaces import Trigger
@@ -27,19 +28,19 @@ class Guarded(NamedTuple, Generic[T]):
     error: BaseException | None
 
 
-def guarded(call: Callable[[], T]) -> Guarded[T]:
+def guarded(call: Callable[..., T], *args: Any) -> Guarded[T]:
     """Call user code and return what came of it, whatever that is."""
     try:
-        return Guarded(call(), None)
+        return Guarded(call(*args), None)
     except BaseException as error:  # noqa: BLE001  user code: even SystemExit stops only itself
         return Guarded(None, error)
 
 
-def guarded_within(call: Callable[[], T], limit_s: float) -> Guarded[T]:
+def guarded_within(limit_s: float, call: Callable[..., T], *args: Any) -> Guarded[T]:
     """Call user code in a thread of its own, and leave it there if it takes too long."""
     answers: list[Guarded[T]] = []
     thread = threading.Thread(
-        target=lambda: answers.append(guarded(call)), name="tickwork-guarded", daemon=True
+        target=lambda: answers.append(guarded(call, *args)), name="tickwork-guarded", daemon=True
     )
     thread.start()
     thread.join(limit_s)
@@ -48,9 +49,11 @@ def guarded_within(call: Callable[[], T], limit_s: float) -> Guarded[T]:
     return Guarded(None, TimeoutError(f"it didn't come back within {limit_s:g} s"))
 
 
-def guarded_trigger(trigger: Trigger, call: Callable[[], T]) -> Guarded[T]:
+def guarded_trigger(trigger: Trigger, call: Callable[..., T], *args: Any) -> Guarded[T]:
     """Call what asks a trigger for fire times, bounded in time where the trigger may be endless."""
-    return guarded(call) if _is_quick(trigger) else guarded_within(call, _TRIGGER_LIMIT_S)
+    if _is_quick(type(trigger)):
+        return guarded(call, *args)
+    return guarded_within(_TRIGGER_LIMIT_S, call, *args)
 
 
 def asked(trigger: Trigger, call: Callable[[], T]) -> T:
@@ -68,6 +71,7 @@ def asked(trigger: Trigger, call: Callable[[], T]) -> T:
     raise InvalidTriggerError(f"trigger {trigger!r} failed: {answer.error!r}") from answer.error
 
 
-def _is_quick(trigger: Trigger) -> bool:
-    """Whether a trigger is one of ours that computes its fire times; and/or only ask others."""
-    return type(trigger).__module__.startswith(_OURS) and not hasattr(trigger, "triggers")
+@lru_cache(maxsize=256)
+def _is_quick(kind: type) -> bool:
+    """Whether a kind of trigger is one of ours that computes; and/or only ask others."""
+    return kind.__module__.startswith(_OURS) and kind.kind not in {"and", "or"}  # type: ignore[attr-defined]  # a trigger's

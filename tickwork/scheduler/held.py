@@ -1,7 +1,9 @@
-"""The runs that a loop has leased and not yet written back."""
+"""A leased run in this process, and what is written about it in the end."""
+
+from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tickwork.model.definition import Definition
@@ -14,47 +16,46 @@ from tickwork.model.values import encode_result
 from tickwork.scheduler.guard import guarded
 
 if TYPE_CHECKING:
-    from tickwork.scheduler.loop import StoreLoop
+    from tickwork.scheduler.holding import Holding
 
 __all__ = ["Held", "concluded", "failed", "left_over"]
 
 
-@dataclass(slots=True, eq=False)
-class Held:
-    """A leased run in this process. What the lease allows is fixed when it is received."""
+class Held(Job):
+    """A job that knows its lease: the run as it was leased, and the fence to write under.
 
-    loop: "StoreLoop"
-    run_id: str
-    task_id: str
-    generation: int
-    fence: int
-    attempt: int
-    definition: Definition
-    suspect: bool
-    fire_us: int | None
-    due_us: int | None
-    fire_count: int
-    errors: str | None
-    job: Job | None = None
-    marked: bool = False
+    `run` is read only; a memory store shares it, and `fence` is what it was when it was leased.
+    """
 
-    @classmethod
-    def of(cls, loop: "StoreLoop", run: RunRecord, definition: Definition) -> "Held":
-        """Return what there is to know about a run that was just leased."""
-        return cls(
-            loop,
-            run.id,
-            run.task_id,
-            run.generation,
-            run.fence,
-            run.attempt,
-            definition,
-            run.suspect,
-            run.fire_us,
-            run.due_us,
-            run.fire_count,
-            run.errors,
-        )
+    __slots__ = ("definition", "fence", "holding", "marked", "received_us", "run")
+
+    def __init__(
+        self,
+        holding: Holding,
+        run: RunRecord,
+        definition: Definition,
+        target: Callable[..., Any],
+        received_us: int,
+    ) -> None:
+        self.run_id = run.id
+        self.task_id = run.task_id
+        self.attempt = run.attempt
+        self.target = target
+        self.args: Sequence[Any] = ()
+        self.kwargs: Mapping[str, Any] = _NOTHING
+        self.reference = "" if definition.target is not None else definition.function
+        self.payload = definition.payload
+        self.started_us = 0
+        self.withdrawn = False
+        self.holding = holding
+        self.run = run
+        self.fence = run.fence
+        self.definition = definition
+        self.received_us = received_us
+        self.marked = False
+
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def concluded(held: Held, outcome: Outcome) -> Finished:
@@ -62,12 +63,12 @@ def concluded(held: Held, outcome: Outcome) -> Finished:
     result = reason = errors = None
     if outcome.error is not None:
         errors = _with_error(held, outcome.error, outcome.finished_us)
-    if outcome.state is RunState.COMPLETED:
+    elif outcome.encoded or outcome.result is not None:
         result, reason = _result_text(outcome)
     return Finished(
         held.run_id,
         held.task_id,
-        held.generation,
+        held.run.generation,
         held.fence,
         outcome.state,
         outcome.started_us or None,
@@ -82,8 +83,6 @@ def concluded(held: Held, outcome: Outcome) -> Finished:
 def _result_text(outcome: Outcome) -> tuple[str | None, str | None]:
     if outcome.encoded:
         return outcome.result, outcome.note
-    if outcome.result is None:
-        return None, None
     encoded = guarded(lambda: encode_result(outcome.result))
     if encoded.error is not None:
         return None, f"the result could not be stored: {encoded.error}"
@@ -91,21 +90,20 @@ def _result_text(outcome: Outcome) -> tuple[str | None, str | None]:
 
 
 def _with_error(held: Held, error: RunError, at_us: int) -> str:
-    earlier: list[Any] = json.loads(held.errors) if held.errors else []
+    earlier: list[Any] = json.loads(held.run.errors) if held.run.errors else []
     entry = {key: value for key, value in error._asdict().items() if value}
     return json.dumps(
         [*earlier, {"attempt": held.attempt, "at": from_us(at_us).isoformat(), **entry}]
     )
 
 
-def failed(held: Held, error: BaseException, now_us: int) -> Finished:
+def failed(held: Held, error: BaseException | None, now_us: int) -> Finished:
     """Return what to write about a run that could not even be started."""
-    kind = type(error).__name__
-    entry = RunError(kind, f"it could not be started: {error}")
+    entry = RunError(type(error).__name__, f"it could not be started: {error}")
     return Finished(
         held.run_id,
         held.task_id,
-        held.generation,
+        held.run.generation,
         held.fence,
         RunState.FAILED,
         None,
@@ -120,14 +118,13 @@ def left_over(held: Held, now_us: int) -> Finished | GivenBack:
     reason = "its scheduler was stopped in the middle of it"
     if held.definition.delivery is Delivery.AT_LEAST_ONCE:
         return GivenBack(held.run_id, held.fence, now_us, started=True, reason=reason)
-    started_us = held.job.started_us if held.job else None
     return Finished(
         held.run_id,
         held.task_id,
-        held.generation,
+        held.run.generation,
         held.fence,
         RunState.LOST,
-        started_us,
+        held.started_us or None,
         now_us,
         reason=f"{reason}, and its delivery is at_most_once",
         follows=held.definition.fixed_delay,

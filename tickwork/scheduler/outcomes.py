@@ -1,6 +1,7 @@
 """From executors back to the loops: each outcome goes to the loop that leased its run."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from tickwork.model.jobs import Outcome
 from tickwork.scheduler.held import Held
@@ -12,15 +13,15 @@ def dispatcher() -> Callable[[Sequence[Outcome]], None]:
     """Return the `report` of an executor's environment."""
 
     def report(outcomes: Sequence[Outcome]) -> None:
-        loop = None
+        holding = None
         for outcome in outcomes:
-            held: Held = outcome.job.lease
-            if held.loop is not loop:
-                if loop is not None:
-                    loop.wake.set()
-                loop = held.loop
-            loop.receive(outcome)
-        if loop is not None and not loop.wake.is_set():
-            loop.wake.set()
+            other = cast("Held", outcome.job).holding
+            if other is not holding:
+                if holding is not None:
+                    holding.wake.set()
+                holding = other
+            holding.inbox.append(outcome)
+        if holding is not None and not holding.wake.is_set():
+            holding.wake.set()
 
     return report

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import uuid4
 
 from tickwork.errors import StoreError
@@ -196,8 +196,7 @@ class Runtime:
 
 
 def _is_of(job: Job, loop: StoreLoop) -> bool:
-    held: Held = job.lease
-    return held.loop is loop
+    return cast("Held", job).holding is loop.holding
 
 
 DRAINED_WITHIN_S = 30.0

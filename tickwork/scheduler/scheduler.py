@@ -14,7 +14,7 @@ from tickwork.model.events import (
     TaskRemoved,
     TaskResumed,
 )
-from tickwork.model.instants import from_us, to_us
+from tickwork.model.instants import to_us
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.scheduler.declaring import read_whole, read_word

@@ -4,13 +4,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tickwork.testing.clock import ManualClock
+    from tickwork.testing.faults import Fault, FaultyStore
     from tickwork.testing.stepping import SteppedScheduler
+    from tickwork.testing.store_contract import StoreComparison, StoreContract
 
-__all__ = ["ManualClock", "SteppedScheduler"]
+__all__ = [
+    "Fault",
+    "FaultyStore",
+    "ManualClock",
+    "SteppedScheduler",
+    "StoreComparison",
+    "StoreContract",
+]
 
 _HOMES = {
+    "Fault": "tickwork.testing.faults",
+    "FaultyStore": "tickwork.testing.faults",
     "ManualClock": "tickwork.testing.clock",
     "SteppedScheduler": "tickwork.testing.stepping",
+    "StoreComparison": "tickwork.testing.store_contract",
+    "StoreContract": "tickwork.testing.store_contract",
 }
 
 

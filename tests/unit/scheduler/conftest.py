@@ -38,9 +38,9 @@ class Home:
         self._made.append(scheduler)
         return scheduler
 
-    def start(self, **options: Any) -> SteppedScheduler:
+    def start(self, *, paused: bool = False, **options: Any) -> SteppedScheduler:
         scheduler = self.new(**options)
-        scheduler.start()
+        scheduler.start(paused=paused)
         return scheduler
 
     def end(self) -> None:

@@ -2,8 +2,13 @@
 
 import asyncio
 import contextvars
+import multiprocessing
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tickwork import Scheduler
 
 calls: list[Any] = []
 """What was called, in order; emptied before each test."""
@@ -59,8 +64,54 @@ async def leak_async(name: str) -> None:
     seen.set(name)
 
 
+def give_back(value: Any) -> Any:
+    return value
+
+
+def name_of_thread() -> str:
+    return threading.current_thread().name
+
+
+def name_of_process() -> str:
+    return multiprocessing.current_process().name
+
+
+_running = 0
+_counting = threading.Lock()
+
+
+def overlap() -> None:
+    """Note how many runs of this function go on at this moment."""
+    global _running  # noqa: PLW0603  what threads share
+    with _counting:
+        _running += 1
+        calls.append(_running)
+    threading.Event().wait(0.001)
+    with _counting:
+        _running -= 1
+
+
 def unstorable() -> object:
     return threading.Lock()
+
+
+def pause_me() -> None:
+    """Pause the task `a` of the scheduler in `used`."""
+    for scheduler in used:
+        scheduler.pause_task("a")
+
+
+used: list[Scheduler] = []
+
+
+@contextmanager
+def use(scheduler: Scheduler) -> Iterator[None]:
+    """Lend a scheduler to the functions above."""
+    used.append(scheduler)
+    try:
+        yield
+    finally:
+        used.remove(scheduler)
 
 
 class Shop:

@@ -1,18 +1,19 @@
 """Filters, sorting and pages over what a memory store holds."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from tickwork.errors import InvalidInputError
 from tickwork.model.definition import Definition
-from tickwork.model.policies import TERMINAL
+from tickwork.model.policies import TERMINAL, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.memory.shelves import Shelves
 
-__all__ = ["prunable", "runs", "tasks"]
+__all__ = ["prune", "runs", "tasks"]
 
-_KEYS: dict[str, Callable[[TaskRecord], str | int | None]] = {
+_KEYS: dict[str, Callable[[TaskRecord], Any]] = {
     "id": lambda task: task.id,
     "name": lambda task: task.definition.name if isinstance(task.definition, Definition) else "",
     "next_run_time": lambda task: task.due_us,
@@ -33,9 +34,9 @@ def tasks(shelves: Shelves, query: TaskQuery) -> list[TaskRecord]:
         (task for task in shelves.tasks.values() if _matches(task, query)),
         key=lambda task: task.id,
     )
-    with_value = [task for task in found if key(task) is not None]
-    with_value.sort(key=lambda task: key(task) or 0, reverse=query.sort.startswith("-"))
-    found = with_value + [task for task in found if key(task) is None]
+    valued = [(value, task) for task in found if (value := key(task)) is not None]
+    valued.sort(key=lambda each: each[0], reverse=query.sort.startswith("-"))
+    found = [task for _, task in valued] + [task for task in found if key(task) is None]
     return found[query.offset : query.offset + query.limit]
 
 
@@ -63,11 +64,11 @@ def _matches(task: TaskRecord, query: TaskQuery) -> bool:
 
 def runs(shelves: Shelves, query: RunQuery) -> Iterable[RunRecord]:
     """Return the runs of a page."""
-    kept = shelves.runs if query.task_id is None else shelves.by_task.get(query.task_id, {})
+    kept = shelves.runs if query.task_id is None else shelves.runs_of(query.task_id)
     return islice(_newest(kept, query), query.offset, query.offset + query.limit)
 
 
-def _newest(kept: dict[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
+def _newest(kept: Mapping[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
     for run in reversed(kept.values()):
         if (
             (query.states is None or run.state in query.states)
@@ -78,15 +79,38 @@ def _newest(kept: dict[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
             yield run
 
 
-def prunable(shelves: Shelves, request: PruneRequest) -> list[RunRecord]:
-    """Return runs that are over and may be forgotten."""
+def prune(shelves: Shelves, request: PruneRequest) -> int:
+    """Do a store's `prune`."""
+    old = _old_runs(shelves, request)
+    finished = [task.id for task in shelves.tasks.values() if _is_over(shelves, task, request)]
+    for run in old:
+        shelves.forget(run)
+    del finished[request.limit :]
+    for task_id in finished:
+        del shelves.tasks[task_id]
+    return len(old) + len(finished)
+
+
+def _is_over(shelves: Shelves, task: TaskRecord, request: PruneRequest) -> bool:
+    return (
+        task.state is ScheduleState.FINISHED
+        and task.active == 0
+        and isinstance(task.definition, Definition)
+        and task.definition.disposable
+        and task.updated_us < request.before_us
+        and not shelves.runs_of(task.id)
+    )
+
+
+def _old_runs(shelves: Shelves, request: PruneRequest) -> list[RunRecord]:
+    """Return runs that are over and may be forgotten: aged ones first."""
     old: dict[str, RunRecord] = {}
-    for task_id, kept in request.histories.items():
-        over = [run for run in shelves.by_task.get(task_id, {}).values() if run.state in TERMINAL]
-        old.update({run.id: run for run in over[: max(0, len(over) - kept)]})
     for run in shelves.runs.values():
         if len(old) >= request.limit or run.created_us >= request.before_us:
             break
         if run.state in TERMINAL and (run.finished_us or 0) < request.before_us:
             old[run.id] = run
+    for task_id, kept in request.histories.items():
+        over = [run for run in shelves.runs_of(task_id).values() if run.state in TERMINAL]
+        old.update({run.id: run for run in over[: max(0, len(over) - kept)]})
     return list(islice(old.values(), request.limit))

@@ -5,15 +5,16 @@ record still says the same, and is dropped when it comes up otherwise.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
 
 from tickwork.model.definition import Definition
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
 
-__all__ = ["Shelves"]
+__all__ = ["Shelves", "available_of"]
 
 
 class Shelves:
@@ -24,18 +25,24 @@ class Shelves:
         self.runs: dict[str, RunRecord] = {}
         self.nodes: dict[str, NodeRecord] = {}
         self.slots: set[tuple[str, int, int]] = set()
-        self.by_task: dict[str, dict[str, RunRecord]] = {}
+        self._histories: dict[str, RunRecord | dict[str, RunRecord]] = {}
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)
-        self.queues: dict[str, deque[RunRecord]] = {}
+        self.queues: dict[tuple[str, int], deque[RunRecord]] = {}
+        self._fence = 0
         self._due: list[tuple[int, int, str]] = []
         self._available: dict[str, list[tuple[int, int, str]]] = {}
         self._suspects: dict[str, list[tuple[int, int, str]]] = {}
         self._order = count()
 
-    def place(self, task: TaskRecord) -> None:
-        """Keep a task, findable by its due time."""
+    def next_fence(self) -> int:
+        """Return a fence that is higher than all before it."""
+        self._fence += 1
+        return self._fence
+
+    def place(self, task: TaskRecord, was_due_us: int | None = None) -> None:
+        """Keep a task, findable by its due time; at `was_due_us` it can be found already."""
         self.tasks[task.id] = task
-        if task.due_us is not None:
+        if task.due_us is not None and task.due_us != was_due_us:
             heappush(self._due, (task.due_us, next(self._order), task.id))
 
     def due(self, now_us: int, eligibility: Eligibility, limit: int) -> list[TaskRecord]:
@@ -83,21 +90,31 @@ class Shelves:
                 return False
             self.slots.add(slot)
         self.runs[run.id] = run
-        history = self.by_task.get(run.task_id)
-        if history is None:
-            history = self.by_task[run.task_id] = {}
-        history[run.id] = run
+        history = self._histories.setdefault(run.task_id, run)
+        if isinstance(history, dict):
+            history[run.id] = run
+        elif history is not run:
+            self._histories[run.task_id] = {history.id: history, run.id: run}
         return True
+
+    def runs_of(self, task_id: str) -> Mapping[str, RunRecord]:
+        """Return the runs of a task by id, oldest first."""
+        history = self._histories.get(task_id)
+        if history is None:
+            return {}
+        # Most tasks ever have a single run, which needs no dict of its own.
+        return history if isinstance(history, dict) else {history.id: history}
 
     def forget(self, run: RunRecord) -> None:
         """Let go of a run that is over. Its slot lies behind its task, so it can't come again."""
         del self.runs[run.id]
         if run.fire_us is not None:
             self.slots.discard((run.task_id, run.generation, run.fire_us))
-        history = self.by_task[run.task_id]
-        del history[run.id]
-        if not history:
-            del self.by_task[run.task_id]
+        history = self._histories[run.task_id]
+        if isinstance(history, dict):
+            del history[run.id]
+        if history is run or not history:
+            del self._histories[run.task_id]
 
     def offer(self, run: RunRecord, available_us: int) -> None:
         """Make a pending run leasable from an instant on."""
@@ -107,12 +124,26 @@ class Shelves:
 
     def queue(self, run: RunRecord) -> None:
         """Line a pending run up behind the others of its task."""
-        self.queues.setdefault(run.task_id, deque()).append(run)
+        run.available_us = None
+        self.queues.setdefault((run.task_id, run.generation), deque()).append(run)
+
+    def oldest_suspect(self, request: LeaseRequest) -> list[RunRecord]:
+        """Take the suspect that may be leased and has waited longest; none or one."""
+        found: list[RunRecord] = []
+        for executor, room in request.capacity.items():
+            if room > 0:
+                found += self.available(executor, request, 1, suspects=True)
+        found.sort(key=available_of)
+        for run in found[1:]:
+            self.offer(run, available_of(run))
+        return found[:1]
 
     def available(
         self, executor: str, request: LeaseRequest, limit: int, *, suspects: bool
     ) -> list[RunRecord]:
         """Take up to `limit` runs of an executor that may be leased."""
+        if executor not in request.eligibility.executors:
+            return []
         shelf = self._suspects if suspects else self._available
         heap = shelf.get(executor, [])
         now_us, eligibility, only = request.now_us, request.eligibility, request.only
@@ -169,10 +200,16 @@ class Shelves:
         )
 
 
+def available_of(run: RunRecord) -> int:
+    """Return when a pending run that may be leased became available."""
+    return run.available_us or 0
+
+
 def _is_eligible(task: TaskRecord, eligibility: Eligibility) -> bool:
     definition = task.definition
     return (
-        isinstance(definition, Definition)
+        task.state is ScheduleState.SCHEDULED
+        and isinstance(definition, Definition)
         and definition.executor in eligibility.executors
         and definition.function not in eligibility.without_functions
         and task.id not in eligibility.without_tasks

@@ -8,9 +8,9 @@ wait for another writer, it can only fail. `synchronous=FULL` makes a commit sur
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Pool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -22,6 +22,7 @@ Durability = Literal["full", "normal"]
 
 _BUSY_MS = 5_000
 _READING = "tickwork_reading"
+_CONFIGURED = "tickwork_configured"
 
 
 class Database:
@@ -33,16 +34,16 @@ class Database:
                 f"durability={durability!r} isn't known; use 'full' (a commit survives a power "
                 "cut) or 'normal' (faster, survives a crash of the process only)"
             )
-        self._ours = not isinstance(where, Engine)
         self._where = where
         self._durability = durability
-        self._engine: Engine | None = where if isinstance(where, Engine) else None
-        self._prepared = False
+        self._own: Engine | None = None
+        self._engine: Engine | None = None
+        self._forsaken: list[Pool] = []
 
     @property
     def engine(self) -> Engine:
         """The engine of an open database."""
-        if self._engine is None or not self._prepared:
+        if self._engine is None:
             raise StoreUnavailableError("the SQL store isn't open; connect or start first")
         return self._engine
 
@@ -55,45 +56,50 @@ class Database:
 
     def open(self) -> None:
         """Make the engine ready; connects at the first use."""
-        if self._engine is None:
-            assert not isinstance(self._where, Engine)
-            self._engine = create_engine(self._where)
-        if not self._prepared:
-            self._prepared = True
-            if self._engine.dialect.name == "sqlite":
-                self._prepare_sqlite(self._engine)
+        if self._engine is not None:
+            return
+        engine = self._where if isinstance(self._where, Engine) else create_engine(self._where)
+        if engine.dialect.name == "sqlite":
+            _refuse_memory(engine.url)
+        if engine is not self._where:
+            self._own = engine
+        # A view of the engine: what we listen to there is no concern of its other users.
+        self._engine = engine.execution_options()
+        if engine.dialect.name == "sqlite":
+            self._prepare_sqlite(self._engine)
 
     def close(self) -> None:
         """Close our connections; an engine of the user's stays as it is."""
-        if self._engine is not None and self._ours:
-            self._engine.dispose()
-            self._engine, self._prepared = None, False
+        if self._own is not None:
+            self._own.dispose()
+        self._own = self._engine = None
 
     def forsake(self) -> None:
         """Forget connections that belong to the parent of this process."""
         if self._engine is not None:
+            # Kept, since closing them here would end locks and sessions that the parent has.
+            self._forsaken.append(self._engine.pool)
             self._engine.dispose(close=False)
 
     def _prepare_sqlite(self, engine: Engine) -> None:
-        if engine.url.database in {None, "", ":memory:"}:
-            raise InvalidInputError(
-                f"{self.url} is a database in memory, which threads and processes can't share; "
-                "use memory:// or name a file: sqlite:///tasks.db"
-            )
         synchronous = "FULL" if self._durability == "full" else "NORMAL"
 
-        @event.listens_for(engine, "connect")
-        def configure(connection: Any, _record: object) -> None:
-            # Transactions are begun by `begin` below; the driver must not begin its own.
-            connection.isolation_level = None
-            connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        @event.listens_for(engine, "engine_connect")
+        def configure(connection: Connection) -> None:
+            if connection.info.get(_CONFIGURED) == synchronous:
+                return
+            connection.info[_CONFIGURED] = synchronous
+            cursor = connection.connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()  # type: ignore[func-returns-value]
             if mode != "wal":
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA synchronous={synchronous}")
+                cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(f"PRAGMA synchronous={synchronous}")
+            cursor.close()
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
+            # The driver begins transactions of its own before writes only, and not within ours.
             reading = connection.get_execution_options().get(_READING, False)
             connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -110,6 +116,15 @@ class Database:
             connection = plain.execution_options(**{_READING: True})
             with connection.begin():
                 yield connection
+
+
+def _refuse_memory(url: URL) -> None:
+    database = url.database or ":memory:"
+    if ":memory:" in database or url.query.get("mode") == "memory":
+        raise InvalidInputError(
+            f"{url} is a database in memory, which threads and processes can't share; "
+            "use memory:// or name a file: sqlite:///tasks.db"
+        )
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Adding and changing tasks in SQL."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, select, update
@@ -8,10 +7,9 @@ from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
-from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Edit, Edited
-from tickwork.stores.sql.finishing import let_go
-from tickwork.stores.sql.rows import task_of
+from tickwork.model.records import RunRecord, TaskRecord, copied
+from tickwork.model.steps import TASK_REMOVED, Edit, Edited
+from tickwork.stores.sql.rows import run_of, task_of
 from tickwork.stores.sql.session import Session, chunks
 
 __all__ = ["edit", "put"]
@@ -36,7 +34,7 @@ def put(
     raise StoreUnavailableError("tasks of these ids are being added and removed; will try again")
 
 
-def _put(
+def _put(  # noqa: PLR0917  what `put` was asked, in its transaction
     session: Session,
     connection: Connection,
     tasks: Sequence[TaskRecord],
@@ -47,23 +45,30 @@ def _put(
     new: dict[str, TaskRecord] = {}
     answers: list[Edited] = []
     for task in tasks:
-        known = existing.get(task.id) or new.get(task.id)
-        if known is None:
-            new[task.id] = task
-            answers.append(Edited(task))
-        elif task.id in new:
+        if task.id in new:
             # The same id twice in one call: decided as if they had come one after the other.
-            decided = decide(known, task)
-            if decided.task is not None:
-                new[task.id] = decided.task
-            answers.append(Edited(decided.task))
+            session.insert_tasks(connection, list(new.values()))
+            existing |= {task_id: copied(added) for task_id, added in new.items()}
+            new = {}
+        known = existing.get(task.id)
+        if known is None:
+            new[task.id] = added = copied(task)
+            added.revision = 0
+            answers.append(Edited(copied(added)))
         else:
-            edited = _apply(session, connection, known, decide(known, task), new_id)
-            if edited.task is not None:
-                existing[task.id] = edited.task
+            edited = _apply(session, connection, known, decide(copied(known), task), new_id)
+            _note(existing, task.id, edited)
             answers.append(edited)
     session.insert_tasks(connection, list(new.values()))
     return answers
+
+
+def _note(existing: dict[str, TaskRecord], task_id: str, edited: Edited) -> None:
+    """Remember what became of a task, for an id that is named again."""
+    if edited.task is None:
+        del existing[task_id]
+    else:
+        existing[task_id] = copied(edited.task)
 
 
 def _existing(
@@ -93,11 +98,13 @@ def edit(
             if task is None:
                 answers.append(Edited(None))
                 continue
-            answers.append(_apply(session, connection, task, decide(task), new_id))
+            edited = _apply(session, connection, task, decide(copied(task)), new_id)
+            _note(existing, task_id, edited)
+            answers.append(edited)
         return answers
 
 
-def _apply(
+def _apply(  # noqa: PLR0917  as above
     session: Session,
     connection: Connection,
     existing: TaskRecord,
@@ -106,29 +113,37 @@ def _apply(
 ) -> Edited:
     if edit.unchanged:
         return Edited(existing)
+    # Runs that an edit adds still belong to the task that was there.
     made = session.make_runs(connection, existing, edit, new_id)
-    task = edit.task
-    tasks = session.tables.tasks
+    task = None if edit.task is None else copied(edit.task)
+    stays = task is not None and task.generation == existing.generation
+    reason = edit.cancel_pending
+    if reason is not None or not stays:
+        # Nobody could ever execute the runs of a task that is gone.
+        _cancel_pending(session, connection, existing, reason or TASK_REMOVED)
+        made = [_existing_run(session, connection, run.id) for run in made]
     if task is None:
+        tasks = session.tables.tasks
         connection.execute(delete(tasks).where(tasks.c.id == existing.id))
-    else:
-        if task.generation == existing.generation:
-            task.active, task.queued = existing.active, existing.queued
-        task.revision = existing.revision + 1
-        session.update_task(connection, task)
-    if edit.cancel_pending is not None:
-        _cancel_pending(session, connection, existing, edit.cancel_pending)
-        if task is not None:
-            task = _existing(session, connection, [task.id])[task.id]
+        return Edited(None, made)
+    if stays:
+        task.active, task.queued = existing.active, existing.queued
+    task.revision = existing.revision + 1
+    session.update_task(connection, task)
     return Edited(task, made)
+
+
+def _existing_run(session: Session, connection: Connection, run_id: str) -> RunRecord:
+    runs = session.tables.runs
+    return run_of(connection.execute(select(runs).where(runs.c.id == run_id)).one())
 
 
 def _cancel_pending(
     session: Session, connection: Connection, task: TaskRecord, reason: str
 ) -> None:
+    """Cancel what is pending and not leased, and count it on the record of its task."""
     runs = session.tables.runs
-    now_us = session.environment.now_us()
-    cancelled = connection.execute(
+    task.active -= connection.execute(
         update(runs)
         .where(
             runs.c.task_id == task.id,
@@ -139,15 +154,9 @@ def _cancel_pending(
         .values(
             state=RunState.CANCELLED.value,
             reason=reason,
-            finished_us=now_us,
+            finished_us=session.environment.now_us(),
             available_us=None,
             queued_us=None,
         )
     ).rowcount
-    if cancelled:
-        over = Counter({(task.id, task.generation): cancelled})
-        let_go(session, connection, over, {}, _nothing_follows)
-
-
-def _nothing_follows(_task: TaskRecord, _finished_us: int) -> None:
-    """A task whose pending runs are cancelled isn't moved on by that."""
+    task.queued = 0

@@ -6,15 +6,15 @@ back and done again after looking which leases were lost.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Connection, Update, bindparam, func, select, update
 
 from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Batch, Finished, GivenBack, Mark
+from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
 from tickwork.stores.sql.rows import task_of
 from tickwork.stores.sql.session import Session, chunks
 
@@ -46,10 +46,12 @@ def _write(session: Session, connection: Connection, batch: Batch) -> None:
     for given_back in _alike(batch.given_back):
         _write_given_back(session, connection, given_back)
     if batch.given_back:
-        session.end_orphans(connection)
+        session.end_orphans(connection, [each.run_id for each in batch.given_back])
     _write_finished(session, connection, batch.finished)
     over = Counter((each.task_id, each.generation) for each in batch.finished)
-    follows = {each.task_id: each.finished_us for each in batch.finished if each.follows}
+    follows = {
+        (each.task_id, each.generation): each.finished_us for each in batch.finished if each.follows
+    }
     let_go(session, connection, over, follows, batch.after_run)
 
 
@@ -121,25 +123,23 @@ def _write_given_back(
 
 def _write_finished(session: Session, connection: Connection, finished: list[Finished]) -> None:
     runs = session.tables.runs
-    statement = session.once(
-        "finish",
-        lambda: (
+
+    def make() -> Update:
+        return (
             update(runs)
             .where(*_held(session))
             .values(
                 state=bindparam("b_state"),
                 node=None,
-                started_us=bindparam("b_started_us"),
+                started_us=func.coalesce(bindparam("b_started_us"), runs.c.started_us),
                 finished_us=bindparam("b_finished_us"),
                 result=bindparam("b_result"),
-                errors=case(
-                    (bindparam("b_failed") == 1, bindparam("b_errors")), else_=runs.c.errors
-                ),
+                errors=func.coalesce(bindparam("b_errors"), runs.c.errors),
                 failures=runs.c.failures + bindparam("b_failed"),
                 reason=bindparam("b_reason"),
             )
-        ),
-    )
+        )
+
     rows = [
         {
             "b_id": each.run_id,
@@ -149,12 +149,13 @@ def _write_finished(session: Session, connection: Connection, finished: list[Fin
             "b_finished_us": each.finished_us,
             "b_result": each.result,
             "b_errors": each.errors,
-            "b_failed": int(each.errors is not None),
+            "b_failed": int(each.errors is not None and each.state is not RunState.COMPLETED),
             "b_reason": each.reason,
         }
         for each in finished
     ]
-    _all_touched(connection, statement, rows)
+    if session.many(connection, "finish", make, rows) != len(rows):
+        raise _LeaseLostError
 
 
 def _sorted_out(
@@ -169,17 +170,24 @@ def _sorted_out(
     rows: dict[str, Any] = {}
     for some in chunks([each.run_id for each in entries]):
         found = select(
-            runs.c.id, runs.c.fence, runs.c.node, runs.c.state, runs.c.finished_us
+            runs.c.id, runs.c.fence, runs.c.node, runs.c.state, runs.c.finished_us, runs.c.reason
         ).where(runs.c.id.in_(some))
         rows.update({row.id: row for row in connection.execute(found.with_for_update())})
     holding = Batch(batch.after_run)
     rejected = set()
+    ended: dict[str, GivenBack | Finished] = {}
     for each in entries:
         row = rows.get(each.run_id)
         if row is None or row.fence != each.fence:
             rejected.add(each.run_id)
+        elif each.run_id in ended:
+            # Named twice: the first ended the lease, the same again changes nothing.
+            if each != ended[each.run_id]:
+                rejected.add(each.run_id)
         elif row.node is not None:
             _add(holding, each)
+            if not isinstance(each, Mark):
+                ended[each.run_id] = each
         elif not _was_written(row, each):
             rejected.add(each.run_id)
     return holding, frozenset(rejected)
@@ -197,48 +205,50 @@ def _add(batch: Batch, entry: Mark | GivenBack | Finished) -> None:
 def _was_written(row: Any, entry: Mark | GivenBack | Finished) -> bool:
     if isinstance(entry, Finished):
         return bool(row.state == entry.state.value and row.finished_us == entry.finished_us)
-    return isinstance(entry, GivenBack) and row.state not in _TERMINAL
+    # One given back whose task was gone is over by that.
+    over = row.state in _TERMINAL and row.reason != TASK_REMOVED
+    return isinstance(entry, GivenBack) and not over
 
 
-def let_go(
+def let_go(  # noqa: PLR0917  one step of two others, in their transaction
     session: Session,
     connection: Connection,
     over: Counter[tuple[str, int]],
-    follows: dict[str, int],
+    follows: Mapping[tuple[str, int], int],
     after_run: Callable[[TaskRecord, int], None],
 ) -> None:
     """Let tasks go on of which some runs (`over`, by id and generation) have ended."""
     if not over:
         return
     tasks = session.tables.tasks
-    statement = session.once(
+    session.many(
+        connection,
         "let_go",
         lambda: (
             update(tasks)
             .where(tasks.c.id == bindparam("b_id"), tasks.c.generation == bindparam("b_generation"))
             .values(active=tasks.c.active - bindparam("b_over"))
         ),
-    )
-    connection.execute(
-        statement,
         [
             {"b_id": task_id, "b_generation": generation, "b_over": count}
             for (task_id, generation), count in sorted(over.items())
         ],
     )
+    followed = {task_id for task_id, _ in follows}
     for some in chunks(sorted({task_id for task_id, _ in over})):
         waiting = select(tasks).where(tasks.c.id.in_(some))
-        named = [task_id for task_id in some if task_id in follows]
+        named = [task_id for task_id in some if task_id in followed]
         interesting = tasks.c.queued > 0
         if named:
             interesting |= tasks.c.id.in_(named)
         for row in connection.execute(waiting.where(interesting)).all():
             task = task_of(row, session.environment.codec)
             if (task.id, task.generation) in over:
-                _go_on(session, connection, task, follows.get(task.id), after_run)
+                followed_us = follows.get((task.id, task.generation))
+                _go_on(session, connection, task, followed_us, after_run)
 
 
-def _go_on(
+def _go_on(  # noqa: PLR0917  as above
     session: Session,
     connection: Connection,
     task: TaskRecord,
@@ -249,7 +259,7 @@ def _go_on(
         _release(session, connection, task)
     if finished_us is not None and not isinstance(task.definition, Unreadable):
         after_run(task, finished_us)
-    task.revision += 1
+        task.revision += 1
     session.update_task(connection, task)
 
 
@@ -258,13 +268,14 @@ def _release(session: Session, connection: Connection, task: TaskRecord) -> None
     definition = task.definition
     limit = 1 if isinstance(definition, Unreadable) else definition.max_instances
     runs = session.tables.runs
+    room = limit - (task.active - task.queued)
+    if room <= 0:
+        return
     queued = runs.c.queued_us.is_not(None)
     mine = (runs.c.task_id == task.id, runs.c.generation == task.generation, queued)
-    still = connection.execute(select(runs.c.id).where(*mine).order_by(runs.c.queued_us)).scalars()
-    waiting = list(still)
-    room = limit - (task.active - len(waiting))
-    free = waiting[: max(0, room)]
-    task.queued = len(waiting) - len(free)
+    longest = select(runs.c.id).where(*mine).order_by(runs.c.queued_us, runs.c.id).limit(room)
+    free = list(connection.execute(longest).scalars())
+    task.queued = task.queued - len(free) if len(free) == room else 0
     for some in chunks(free):
         connection.execute(
             update(runs)

@@ -1,22 +1,24 @@
 """Reading for people, and forgetting, in SQL."""
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, or_, select
+from sqlalchemy import Connection, Select, delete, func, literal, or_, select
 
 from tickwork.errors import InvalidInputError
 from tickwork.model.policies import TERMINAL, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.sql.rows import node_of, run_of, task_of
-from tickwork.stores.sql.session import Session, chunks
+from tickwork.stores.sql.session import CHUNK, Session, chunks
 
 __all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task", "nodes", "prune"]
 
 _SORTS = {"id": "id", "name": "name", "next_run_time": "due_us", "created_at": "created_us"}
 _OVER = sorted(state.value for state in TERMINAL)
+_MANY = 100_000
 
 
 def get_task(session: Session, task_id: str) -> TaskRecord | None:
@@ -54,14 +56,21 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
     if query.function is not None:
         statement = statement.where(tasks.c.function == query.function)
     if query.trigger is not None:
-        statement = statement.where(tasks.c.trigger_kind == query.trigger)
+        # Written into the statement: an index of the tasks of one kind can only be chosen then.
+        kind = literal(query.trigger, literal_execute=True)
+        statement = statement.where(tasks.c.trigger_kind == kind)
     if query.tag is not None:
+        # With what stands before it, a tag's JSON text is found nowhere but where the tag begins.
         tag = json.dumps(query.tag, ensure_ascii=False)
-        statement = statement.where(tasks.c.tags.contains(tag, autoescape=True))
+        found = _place_of(session)
+        first, other = found(tasks.c.tags, f"[{tag}"), found(tasks.c.tags, f", {tag}")
+        statement = statement.where(or_(first > 0, other > 0))
     if query.prefix:
         # Two comparisons, which an index answers; LIKE would depend on the collation.
-        following = query.prefix[:-1] + chr(ord(query.prefix[-1]) + 1)
-        statement = statement.where(tasks.c.id >= query.prefix, tasks.c.id < following)
+        statement = statement.where(tasks.c.id >= query.prefix)
+        following = _following(query.prefix)
+        if following is not None:
+            statement = statement.where(tasks.c.id < following)
     if query.search is not None:
         searched = query.search
         statement = statement.where(
@@ -71,6 +80,22 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
             )
         )
     return statement
+
+
+def _place_of(session: Session) -> Any:
+    """Return the function that finds a text in another, by case: LIKE does that nowhere alike."""
+    postgresql = session.database.engine.dialect.name == "postgresql"
+    return func.strpos if postgresql else func.instr
+
+
+def _following(prefix: str) -> str | None:
+    """Return the first text after all that begin with a prefix, or None where there is none."""
+    rest = prefix.rstrip(chr(sys.maxunicode))
+    if not rest:
+        return None
+    code = ord(rest[-1]) + 1
+    # Surrogates stand for nothing by themselves, and can't be stored.
+    return rest[:-1] + ("\ue000" if 0xD800 <= code <= 0xDFFF else chr(code))
 
 
 def get_run(session: Session, run_id: str) -> RunRecord | None:
@@ -137,24 +162,39 @@ def prune(session: Session, request: PruneRequest) -> int:
 
 
 def _old_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
+    old = dict.fromkeys(_aged_runs(session, connection, request))
     runs = session.tables.runs
-    over = runs.c.state.in_(_OVER)
-    aged = select(runs.c.id).where(
-        runs.c.created_us < request.before_us, runs.c.finished_us < request.before_us, over
-    )
-    old = list(connection.execute(aged.order_by(runs.c.id).limit(request.limit)).scalars())
     for task_id, kept in request.histories.items():
         if len(old) >= request.limit:
             break
         beyond = (
             select(runs.c.id)
-            .where(runs.c.task_id == task_id, over)
+            .where(runs.c.task_id == task_id, runs.c.state.in_(_OVER))
             .order_by(runs.c.id.desc())
-            .limit(request.limit)
             .offset(kept)
+            # The newest ones: without a limit, MySQL knows no offset.
+            .limit(_MANY)
         )
-        old += connection.execute(beyond).scalars()
-    return old
+        found = list(connection.execute(beyond).scalars())
+        old |= dict.fromkeys(reversed(found))
+    return list(old)[: request.limit]
+
+
+def _aged_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
+    """Return runs that ended long ago, reading no more than the oldest runs that there are."""
+    runs = session.tables.runs
+    oldest = select(runs.c.id, runs.c.created_us, runs.c.finished_us, runs.c.state).order_by(
+        runs.c.id
+    )
+    aged: list[str] = []
+    with connection.execution_options(yield_per=CHUNK).execute(oldest) as found:
+        for row in found:
+            # Ids begin with the time of creation: all further runs are younger.
+            if len(aged) >= request.limit or row.created_us >= request.before_us:
+                break
+            if row.state in _OVER and (row.finished_us or 0) < request.before_us:
+                aged.append(row.id)
+    return aged
 
 
 def _finished_tasks(session: Session, connection: Connection, request: PruneRequest) -> list[str]:

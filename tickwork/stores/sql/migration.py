@@ -47,8 +47,8 @@ def upgrade(database: Database, prefix: str) -> None:
 
 
 def _run_migrations(connection: Connection, prefix: str) -> None:
-    from alembic import command  # noqa: PLC0415  slow to import, rarely needed
-    from alembic.config import Config  # noqa: PLC0415  as above
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

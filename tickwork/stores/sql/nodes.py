@@ -6,12 +6,13 @@ somebody has written so (`expires_us` of 0); from then on it can't renew, whatev
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tickwork.model.policies import RunState
-from tickwork.model.records import NodeRecord, RunRecord
-from tickwork.model.steps import Beat, RecoverReply, RecoverRequest
+from tickwork.model.records import NodeRecord, RunRecord, copied
+from tickwork.model.steps import TASK_REMOVED, Beat, RecoverReply, RecoverRequest
 from tickwork.stores.sql.finishing import let_go
 from tickwork.stores.sql.rows import node_row, run_of
 from tickwork.stores.sql.session import Session
@@ -26,13 +27,15 @@ def beat(session: Session, node: NodeRecord, lease_us: int, *, leaving: bool) ->
     with session.database.writing() as connection:
         mine = nodes.c.id == node.id
         if leaving:
+            known = connection.execute(select(nodes.c.expires_us).where(mine)).scalar()
+            alive = known is not None and known != 0
             held = select(func.count()).select_from(runs).where(runs.c.node == node.id)
             if not connection.execute(held).scalar_one():
                 connection.execute(delete(nodes).where(mine))
-            return Beat(alive=True, now_us=now_us)
+            return Beat(alive=alive, now_us=now_us)
         row = node_row(replace(node, beat_us=now_us, expires_us=now_us + lease_us))
         if node.beat_us:
-            renewed = update(nodes).where(mine, nodes.c.expires_us > 0).values(row)
+            renewed = update(nodes).where(mine, nodes.c.expires_us != 0).values(row)
             alive = connection.execute(renewed).rowcount == 1
         else:
             connection.execute(delete(nodes).where(mine))
@@ -57,9 +60,10 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
         for node_id in dead:
             connection.execute(update(nodes).where(nodes.c.id == node_id).values(expires_us=0))
             room = request.limit - len(recovered)
-            runs = _take_over(session, connection, node_id, request, room) if room else []
-            recovered += runs
-            if len(runs) == room:
+            # One more than there is room for is only looked at, to know whether it is there.
+            runs = _leased_to(session, connection, node_id, room + 1)
+            recovered += _take_over(session, connection, runs[:room], request)
+            if len(runs) > room:
                 more = True
             else:
                 connection.execute(delete(nodes).where(nodes.c.id == node_id))
@@ -68,37 +72,55 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
         return RecoverReply(recovered, dead, more)
 
 
-def _take_over(
-    session: Session, connection: Connection, node_id: str, request: RecoverRequest, limit: int
-) -> list[RunRecord]:
+def _leased_to(
+    session: Session, connection: Connection, node_id: str, limit: int | None = None
+) -> list[Row[Any]]:
+    """Return the runs of a node, with the definitions of those whose task is there."""
     runs, tasks = session.tables.runs, session.tables.tasks
     same = (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation)
-    found = connection.execute(
+    found = (
         select(runs, tasks.c.definition)
         .join_from(runs, tasks, same, isouter=True)
         .where(runs.c.node == node_id)
+        .order_by(runs.c.id)
         .limit(limit)
         .with_for_update(of=runs)
-    ).all()
+    )
+    return list(connection.execute(found).all())
+
+
+def _take_over(
+    session: Session, connection: Connection, rows: list[Row[Any]], request: RecoverRequest
+) -> list[RunRecord]:
     recovered = []
     over: Counter[tuple[str, int]] = Counter()
-    for row in found:
+    for row in rows:
         run = run_of(row)
         text = row.definition
         definition = None if text is None else session.environment.codec.read(text)
-        verdict = request.decide(run, definition)
+        verdict = request.decide(copied(run), definition)
         run.state, run.crashes = verdict.state, verdict.crashes
         run.suspect, run.reason, run.node = verdict.suspect, verdict.reason, None
         if verdict.state is RunState.PENDING:
-            run.available_us = run.due_us or request.now_us
+            _offer_again(run, request, orphaned=text is None)
         else:
             run.finished_us = request.now_us
             over[run.task_id, run.generation] += 1
         _write(session, connection, run)
         recovered.append(run)
-    follows = {task_id: request.now_us for task_id, _ in over}
+    follows = dict.fromkeys(over, request.now_us)
     let_go(session, connection, over, follows, request.after_run)
     return recovered
+
+
+def _offer_again(run: RunRecord, request: RecoverRequest, *, orphaned: bool) -> None:
+    """Make a run pending again; one whose task is gone meanwhile is over."""
+    if orphaned:
+        run.state, run.reason = RunState.CANCELLED, TASK_REMOVED
+        run.finished_us = request.now_us
+    else:
+        run.state = RunState.PENDING
+        run.available_us = request.now_us if run.due_us is None else run.due_us
 
 
 def _write(session: Session, connection: Connection, run: RunRecord) -> None:
@@ -123,13 +145,14 @@ def _write(session: Session, connection: Connection, run: RunRecord) -> None:
 def _give_back_strays(
     session: Session, connection: Connection, request: RecoverRequest
 ) -> list[RunRecord]:
-    runs = session.tables.runs
-    found = connection.execute(select(runs).where(runs.c.node == request.node)).all()
-    strays = [run_of(row) for row in found if row.id not in (request.held or ())]
-    for run in strays:
-        run.state, run.node, run.started_us = RunState.PENDING, None, None
+    strays = []
+    for row in _leased_to(session, connection, request.node):
+        if row.id in (request.held or ()):
+            continue
+        run = run_of(row)
+        run.node, run.started_us = None, None
         run.attempt -= 1
-        run.available_us = run.due_us or request.now_us
+        _offer_again(run, request, orphaned=row.definition is None)
         _write(session, connection, run)
-    session.end_orphans(connection)
+        strays.append(run)
     return strays

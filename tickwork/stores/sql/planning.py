@@ -8,12 +8,12 @@ passing over those that another node works on), decides, writes, and commits.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError, UnreadableRecordError
-from tickwork.model.definition import Unreadable
-from tickwork.model.policies import RunState
+from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import Leased, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Deferral,
@@ -26,7 +26,7 @@ from tickwork.model.steps import (
     new_run,
 )
 from tickwork.stores.sql.rows import run_of, run_row, task_of
-from tickwork.stores.sql.session import Session, eligible
+from tickwork.stores.sql.session import Session, eligible, named
 
 __all__ = ["lease", "plan"]
 
@@ -55,11 +55,17 @@ def _next_due(session: Session, request: PlanRequest) -> int | None:
     with session.database.reading() as connection:
         found = connection.execute(
             select(tasks.c.due_us)
-            .where(tasks.c.due_us.is_not(None), *eligible(tasks, request.eligibility, "id"))
+            .where(tasks.c.due_us.is_not(None), *_plannable(session, request))
             .order_by(tasks.c.due_us)
             .limit(1)
         )
         return found.scalar()
+
+
+def _plannable(session: Session, request: PlanRequest) -> list[ColumnElement[bool]]:
+    tasks = session.tables.tasks
+    scheduled = tasks.c.state == ScheduleState.SCHEDULED.value
+    return [scheduled, *eligible(session, tasks, request.eligibility, "id")]
 
 
 class _Planning:
@@ -95,16 +101,17 @@ class _Planning:
         request = self._request
         return (
             select(tasks)
-            .where(tasks.c.due_us <= request.now_us, *eligible(tasks, request.eligibility, "id"))
-            .order_by(tasks.c.due_us)
+            .where(tasks.c.due_us <= request.now_us, *_plannable(self._session, request))
+            .order_by(tasks.c.due_us, tasks.c.id)
             .limit(request.limit)
             .with_for_update(skip_locked=True)
         )
 
     def _consider(self, row: Row[Any]) -> None:
         task = task_of(row, self._session.environment.codec)
-        if isinstance(task.definition, Unreadable):
-            self._deferred.append((task.id, Deferral(task.definition.reason)))
+        definition = task.definition
+        if isinstance(definition, Unreadable):
+            self._deferred.append((task.id, Deferral(definition.reason)))
             return
         decision = self._request.decide(task)
         if isinstance(decision, Deferral):
@@ -114,14 +121,12 @@ class _Planning:
         if self._careful:
             planned = self._session.free_slots(self._connection, task, planned)
         for each in planned:
-            self._add(task, each)
+            self._add(task, definition, each)
         self._moves.append(_move(task, decision))
 
-    def _add(self, task: TaskRecord, planned: PlannedRun) -> None:
+    def _add(self, task: TaskRecord, definition: Definition, planned: PlannedRun) -> None:
         request = self._request
         pending = planned.state is RunState.PENDING
-        definition = task.definition
-        assert not isinstance(definition, Unreadable)
         free = self._capacity.get(definition.executor, 0)
         leased = pending and not planned.queued and free > 0
         node = request.node if leased else None
@@ -132,25 +137,27 @@ class _Planning:
             self._leased.append(Leased(run, definition))
         else:
             self._recorded.append(run)
+        queued = pending and planned.queued
         task.active += pending
-        task.queued += planned.queued
-        self._rows.append(run_row(run, queued=planned.queued))
+        task.queued += queued
+        self._rows.append(run_row(run, queued=queued))
 
     def _write(self) -> None:
         if not self._moves:
             return
         tasks = self._session.tables.tasks
         columns = [name for name in self._moves[0] if not name.startswith("b_")]
-        statement = self._session.once(
+        moved = self._session.many(
+            self._connection,
             "move",
             lambda: (
                 update(tasks)
                 .where(tasks.c.id == bindparam("b_id"), tasks.c.revision == bindparam("b_revision"))
                 .values({name: bindparam(name) for name in columns})
             ),
+            self._moves,
         )
-        moved = self._connection.execute(statement, self._moves)
-        if moved.rowcount != len(self._moves):
+        if moved != len(self._moves):
             raise StoreUnavailableError("tasks were changed while they were planned; try again")
         self._session.insert_runs(self._connection, self._rows)
 
@@ -182,13 +189,7 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
     deferred: list[tuple[str, Deferral]] = []
     with session.database.writing() as connection:
         session.require_alive(connection, request.node)
-        found: list[Row[Any]] = []
-        suspects_left = int(request.suspects)
-        for executor, room in request.capacity.items():
-            take = _Taking(session, connection, request, executor)
-            suspects = take.rows(min(suspects_left, room), suspect=True)
-            suspects_left -= len(suspects)
-            found += (*suspects, *take.rows(room - len(suspects), suspect=False))
+        found = _available(session, connection, request)
         if not found:
             session.end_orphans(connection)
         fence = session.next_fence(connection) if found else 0
@@ -200,49 +201,68 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
 
 def _next_available(session: Session, request: LeaseRequest) -> int | None:
     runs = session.tables.runs
-    conditions = [runs.c.available_us.is_not(None), *eligible(runs, request.eligibility, "task_id")]
+    conditions = _leasable(session, request)
     if not request.suspects:
         conditions.append(runs.c.suspect.is_(False))
     with session.database.reading() as connection:
-        first = select(runs.c.available_us).where(*conditions).order_by(runs.c.available_us)
+        first = (
+            select(runs.c.available_us)
+            .where(runs.c.available_us.is_not(None), *conditions)
+            .order_by(runs.c.available_us)
+        )
         return connection.execute(first.limit(1)).scalar()
 
 
-class _Taking:
-    """Finds the runs of one executor that may be leased."""
+def _leasable(session: Session, request: LeaseRequest) -> list[ColumnElement[bool]]:
+    runs = session.tables.runs
+    waits = runs.c.state == RunState.PENDING.value
+    return [waits, *eligible(session, runs, request.eligibility, "task_id")]
 
-    def __init__(
-        self, session: Session, connection: Connection, request: LeaseRequest, executor: str
-    ) -> None:
-        self._session = session
-        self._connection = connection
-        self._request = request
-        self._executor = executor
 
-    def rows(self, limit: int, *, suspect: bool) -> list[Row[Any]]:
-        if limit <= 0:
-            return []
-        runs, tasks = self._session.tables.runs, self._session.tables.tasks
-        statement = (
-            select(runs, tasks.c.definition)
-            .join_from(
-                runs,
-                tasks,
-                (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation),
-            )
-            .where(
-                runs.c.available_us <= self._request.now_us,
-                *eligible(runs, self._request.eligibility, "task_id"),
-                runs.c.executor == self._executor,
-                runs.c.suspect.is_(suspect),
-            )
-            .order_by(runs.c.available_us)
-            .limit(limit)
-            .with_for_update(skip_locked=True, of=runs)
+def _available(session: Session, connection: Connection, request: LeaseRequest) -> list[Row[Any]]:
+    """Return the runs that may be leased, longest available first."""
+    left = {executor: room for executor, room in request.capacity.items() if room > 0}
+    found: list[Row[Any]] = []
+    if request.suspects and left:
+        found += _waiting(session, connection, request, list(left), limit=1, suspect=True)
+        for row in found:
+            left[row.executor] -= 1
+    for executor, room in left.items():
+        if room:
+            found += _waiting(session, connection, request, [executor], limit=room, suspect=False)
+    return sorted(found, key=lambda row: int(row.available_us))
+
+
+def _waiting(
+    session: Session,
+    connection: Connection,
+    request: LeaseRequest,
+    executors: list[str],
+    *,
+    limit: int,
+    suspect: bool,
+) -> list[Row[Any]]:
+    runs, tasks = session.tables.runs, session.tables.tasks
+    statement = (
+        select(runs, tasks.c.definition)
+        .join_from(
+            runs,
+            tasks,
+            (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation),
         )
-        if self._request.only is not None:
-            statement = statement.where(runs.c.id.in_(sorted(self._request.only)))
-        return list(self._connection.execute(statement).all())
+        .where(
+            runs.c.available_us <= request.now_us,
+            *_leasable(session, request),
+            runs.c.executor.in_(executors),
+            runs.c.suspect.is_(suspect),
+        )
+        .order_by(runs.c.available_us, runs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=runs)
+    )
+    if request.only is not None:
+        statement = statement.where(runs.c.id.in_(named(session, "only", request.only)))
+    return list(connection.execute(statement).all())
 
 
 def _take(  # noqa: PLR0917  cut out of the function above for its length
@@ -268,7 +288,8 @@ def _write_leases(session: Session, connection: Connection, leased: list[Leased]
     if not leased:
         return
     runs = session.tables.runs
-    statement = session.once(
+    session.many(
+        connection,
         "lease",
         lambda: (
             update(runs)
@@ -280,9 +301,6 @@ def _write_leases(session: Session, connection: Connection, leased: list[Leased]
                 available_us=None,
             )
         ),
-    )
-    connection.execute(
-        statement,
         [
             {"b_id": run.id, "b_node": run.node, "b_fence": run.fence, "b_attempt": run.attempt}
             for run, _ in leased

@@ -65,7 +65,7 @@ def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[
         "function": definition.function,
         "executor": definition.executor,
         "trigger_kind": definition.trigger.kind,
-        # A tag is found as JSON text with its quotes, which no other tag contains.
+        # How a tag is found in this text: see `listing`.
         "tags": json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
         "disposable": definition.disposable,
     }
@@ -75,8 +75,10 @@ def run_of(row: Row[Any]) -> RunRecord:
     """Return the record of a run's row."""
     mapping = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
     data = {name: mapping[name] for name in _RUN_COLUMNS}
-    data["state"] = _RUN_STATES[row.state]
-    data["source"] = _SOURCES[row.source]
+    data["state"] = _RUN_STATES.get(row.state, RunState.LOST)
+    data["source"] = _SOURCES.get(row.source, Source.SCHEDULED)
+    if row.state not in _RUN_STATES:
+        data["reason"] = f"its state {row.state!r} isn't known here: update tickwork"
     data["exact"] = bool(row.exact)
     data["suspect"] = bool(row.suspect)
     return RunRecord(**data)
@@ -119,8 +121,15 @@ def run_row(run: RunRecord, *, queued: bool) -> dict[str, Any]:
 def node_of(row: Row[Any]) -> NodeRecord:
     """Return the record of a node's row."""
     data: Mapping[str, Any] = row._mapping  # noqa: SLF001  as above
-    lists = {name: tuple(json.loads(data[name])) for name in ("executors", "unresolved")}
+    lists = {name: _words(data[name]) for name in ("executors", "unresolved")}
     return NodeRecord(**{**data, **lists})
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads(text))
+    except (ValueError, TypeError):
+        return ()
 
 
 def node_row(node: NodeRecord) -> dict[str, Any]:

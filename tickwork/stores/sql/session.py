@@ -1,10 +1,22 @@
 """What the steps of a SQL store share: its tables, codec and clock, and small statements."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Table,
+    Update,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from tickwork.errors import LeaseLostError
 from tickwork.interfaces import StoreEnvironment
@@ -12,14 +24,15 @@ from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Edit, Eligibility, PlannedRun, new_run
 from tickwork.stores.sql.database import Database
+from tickwork.stores.sql.many import Many
 from tickwork.stores.sql.rows import run_row, task_row
 from tickwork.stores.sql.schema import Tables
 
-__all__ = ["CHUNK", "Session", "chunks", "eligible"]
+__all__ = ["CHUNK", "Session", "chunks", "eligible", "named"]
 
 _Item = TypeVar("_Item")
 
-CHUNK = 500
+CHUNK = 400
 """How many ids one statement names at most: SQLite once allowed 999 parameters."""
 
 
@@ -39,6 +52,19 @@ class Session:
             statement = self._statements[name] = make()
         return statement
 
+    def many(
+        self,
+        connection: Connection,
+        name: str,
+        make: Callable[[], Insert | Update],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> int:
+        """Execute a statement, which is built only once, for many rows; return how many it met."""
+        if not rows:
+            return 0
+        many: Many = self.once(name, lambda: Many(connection, make(), list(rows[0])))
+        return many.execute(connection, rows)
+
     def require_alive(self, connection: Connection, node: str) -> None:
         """Raise unless a node's lease holds, and keep it so until the transaction ends.
 
@@ -57,20 +83,24 @@ class Session:
         if connection.execute(alive, {"b_node": node}).scalar() is None:
             raise LeaseLostError(f"node {node} isn't registered (any more)")
 
-    def end_orphans(self, connection: Connection) -> None:
-        """Cancel runs that wait for a task which is gone: nobody could ever execute them."""
+    def end_orphans(self, connection: Connection, run_ids: Sequence[str] | None = None) -> None:
+        """Cancel runs (of these, or all) that wait for a task which is gone.
+
+        Nobody could ever execute them.
+        """
         runs, tasks = self.tables.runs, self.tables.tasks
         mine = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
-        connection.execute(
-            update(runs)
-            .where(runs.c.available_us.is_not(None), ~select(tasks.c.id).where(mine).exists())
-            .values(
-                state=RunState.CANCELLED.value,
-                reason=TASK_REMOVED,
-                available_us=None,
-                finished_us=self.environment.now_us(),
-            )
-        )
+        orphaned = runs.c.available_us.is_not(None), ~select(tasks.c.id).where(mine).exists()
+        ended = {
+            "state": RunState.CANCELLED.value,
+            "reason": TASK_REMOVED,
+            "available_us": None,
+            "finished_us": self.environment.now_us(),
+        }
+        if run_ids is None:
+            connection.execute(update(runs).where(*orphaned).values(ended))
+        for some in chunks(run_ids or ()):
+            connection.execute(update(runs).where(runs.c.id.in_(some), *orphaned).values(ended))
 
     def next_fence(self, connection: Connection) -> int:
         """Return a fence that is higher than all before it."""
@@ -87,8 +117,7 @@ class Session:
     def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
         """Add new tasks."""
         rows = [task_row(task, self.environment.codec) for task in tasks]
-        if rows:
-            connection.execute(self.once("add", lambda: insert(self.tables.tasks)), rows)
+        self.many(connection, "add", lambda: insert(self.tables.tasks), rows)
 
     def update_task(self, connection: Connection, task: TaskRecord) -> None:
         """Write all of a task that was read in this transaction."""
@@ -98,8 +127,7 @@ class Session:
 
     def insert_runs(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add new runs; raises IntegrityError where a slot is taken."""
-        if rows:
-            connection.execute(self.once("run", lambda: insert(self.tables.runs)), rows)
+        self.many(connection, "run", lambda: insert(self.tables.runs), rows)
 
     def free_slots(
         self, connection: Connection, task: TaskRecord, planned: Iterable[PlannedRun]
@@ -116,7 +144,13 @@ class Session:
                 runs.c.fire_us.in_(some),
             )
             taken.update(connection.execute(found).scalars())
-        return [each for each in planned if each.fire_us is None or each.fire_us not in taken]
+        free = []
+        for each in planned:
+            if each.fire_us is None or each.fire_us not in taken:
+                free.append(each)
+                if each.fire_us is not None:
+                    taken.add(each.fire_us)
+        return free
 
     def make_runs(
         self, connection: Connection, task: TaskRecord, edit: Edit, new_id: Callable[[], str]
@@ -131,8 +165,9 @@ class Session:
             run = new_run(planned, task, new_id(), now_us, None, 0)
             made.append(run)
             rows.append(run_row(run, queued=planned.queued))
-            task.active += planned.state is RunState.PENDING
-            task.queued += planned.queued
+            if planned.state is RunState.PENDING:
+                task.active += 1
+                task.queued += planned.queued
         self.insert_runs(connection, rows)
         return made
 
@@ -143,17 +178,24 @@ def chunks(items: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
         yield items[start : start + CHUNK]
 
 
-def eligible(table: Table, eligibility: Eligibility, task_id: str) -> list[ColumnElement[bool]]:
+def eligible(
+    session: Session, table: Table, eligibility: Eligibility, task_id: str
+) -> list[ColumnElement[bool]]:
     """Return the conditions under which a node can deal with a row of tasks or runs."""
-    conditions = [table.c.executor.in_(_expanding("executors", eligibility.executors))]
+    conditions = [table.c.executor.in_(named(session, "executors", eligibility.executors))]
     if eligibility.without_functions:
-        functions = _expanding("functions", eligibility.without_functions)
+        functions = named(session, "functions", eligibility.without_functions)
         conditions.append(table.c.function.not_in(functions))
     if eligibility.without_tasks:
-        tasks = _expanding("tasks", eligibility.without_tasks)
+        tasks = named(session, "tasks", eligibility.without_tasks)
         conditions.append(table.c[task_id].not_in(tasks))
     return conditions
 
 
-def _expanding(name: str, values: Iterable[str]) -> Any:
-    return bindparam(name, sorted(values), expanding=True)
+def named(session: Session, name: str, values: Collection[str]) -> Any:
+    """Return values for an `in_`, however many: statements take only so many parameters."""
+    listed = sorted(values)
+    if len(listed) > CHUNK and session.database.engine.dialect.name == "sqlite":
+        array = func.json_each(bindparam(name, json.dumps(listed))).table_valued("value")
+        return select(array.c.value)
+    return bindparam(name, listed, expanding=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple, cast
 
+from tickwork.errors import UnreadableRecordError
 from tickwork.interfaces import Reader, Store, StoreEnvironment
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.instants import SECOND
@@ -73,6 +74,7 @@ EXECUTOR = "threadpool"
 ALL_EXECUTORS = frozenset({EXECUTOR, "asyncio", "processpool"})
 ROOM: Mapping[str, int] = {EXECUTOR: 10_000}
 _EVERYTHING = 1_000_000
+_FOR_EVER_US = 10_000 * 365 * 86_400 * SECOND
 
 Decide = Callable[[TaskRecord], Plan | Deferral]
 
@@ -168,6 +170,19 @@ class Dump(NamedTuple):
     nodes: dict[str, NodeRecord]
 
 
+class _Codec(DefinitionCodec):
+    """A codec that doesn't understand the texts it was told not to."""
+
+    def __init__(self) -> None:
+        super().__init__(load_trigger)
+        self.refused: set[str] = set()
+
+    def decode(self, text: str) -> Definition:
+        if text in self.refused:
+            raise UnreadableRecordError("a definition of version 99")
+        return super().decode(text)
+
+
 class Bench:
     """An open store with its clock. `second` is another client of the same data."""
 
@@ -175,7 +190,8 @@ class Bench:
         self.store = store
         self.second = second
         self.now_us = T0
-        self.codec = DefinitionCodec(load_trigger)
+        self.codec = _Codec()
+        self._registered: set[str] = set()
         self._made = count()
 
     def open(self) -> None:
@@ -187,6 +203,17 @@ class Bench:
         """Close both clients."""
         for each in self._clients():
             each.close()
+
+    def spoil(self, *task_ids: str) -> None:
+        """Make the definitions of tasks such as this version can't understand."""
+        for each in task_ids:
+            odd = replace(cast("Definition", self.task(each).definition), name=f"spoilt {each}")
+            self.edit(lambda record, new=odd: Edit(replace(record, definition=new)), each)  # type: ignore[misc]
+            text = self.codec.encode(odd)
+            self.codec.refused.add(text)
+            # A store that keeps records instead of texts keeps this one.
+            unreadable = Unreadable(text, "a definition of version 99")
+            self.edit(lambda record, new=unreadable: Edit(replace(record, definition=new)), each)  # type: ignore[misc]
 
     def _clients(self) -> list[Store]:
         return [self.store] if self.second is self.store else [self.store, self.second]
@@ -213,6 +240,7 @@ class Bench:
 
     def plan_request(self, decide: Decide = once, **fields: Any) -> PlanRequest:
         """Return a request to plan everything that is due, and to lease it."""
+        self._ensure_registered(fields.get("node", NODE))
         everything = PlanRequest(
             NODE, self.now_us, 1_000, Eligibility(ALL_EXECUTORS), ROOM, decide, self.new_id
         )
@@ -228,6 +256,7 @@ class Bench:
 
     def lease_request(self, **fields: Any) -> LeaseRequest:
         """Return a request to lease everything that is available."""
+        self._ensure_registered(fields.get("node", NODE))
         everything = LeaseRequest(NODE, self.now_us, Eligibility(ALL_EXECUTORS), ROOM)
         return replace(everything, **fields)
 
@@ -254,9 +283,14 @@ class Bench:
         return (store or self.store).finish(batch)
 
     def register(self, *node_ids: str, lease_us: int = LEASE_US) -> None:
-        """Register nodes."""
+        """Register nodes; those that plan or lease without being so are registered for ever."""
         for each in node_ids:
+            self._registered.add(each)
             assert self.store.beat(NodeRecord(id=each), lease_us).alive
+
+    def _ensure_registered(self, node_id: str) -> None:
+        if node_id not in self._registered:
+            self.register(node_id, lease_us=_FOR_EVER_US)
 
     def recover(
         self, decide: Any = _pending_again, after_run: Any = _nothing, **fields: Any
@@ -272,8 +306,8 @@ class Bench:
         """Add tasks, plan them, and return their runs, leased."""
         self.put(*tasks)
         reply = self.plan(**fields)
-        assert len(reply.leased) == len(tasks)
-        return [copy(each.run) for each in reply.leased]
+        runs = {each.run.task_id: copy(each.run) for each in reply.leased}
+        return [runs.pop(each.id) for each in tasks]
 
     def leased_with_queue(self, *fires: int, **fields: Any) -> tuple[RunRecord, list[RunRecord]]:
         """Add a task with one leased run and queued ones; return both."""

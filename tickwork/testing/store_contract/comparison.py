@@ -1,5 +1,40 @@
+"""A store beside the memory store, under random commands; see `pair`."""
+
+from tickwork.stores.memory import MemoryStore
+from tickwork.testing.store_contract.bench import Bench
 from tickwork.testing.store_contract.case import StoreCase
+from tickwork.testing.store_contract.pair import Pair
+
+__all__ = ["StoreComparison"]
 
 
 class StoreComparison(StoreCase):
-    pass
+    """The store under test beside the memory store; needs hypothesis."""
+
+    examples = 25
+    commands = 30
+
+    def test_it_shows_what_the_memory_store_shows(self) -> None:
+        """Whatever commands were given, in whatever order."""
+        from hypothesis import HealthCheck, settings
+        from hypothesis.stateful import run_state_machine_as_test
+
+        from tickwork.testing.store_contract.commands import command_machine
+
+        run_state_machine_as_test(
+            command_machine(self._pair),
+            settings=settings(
+                max_examples=self.examples,
+                stateful_step_count=self.commands,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+    def _pair(self) -> Pair:
+        benches = []
+        for store in (self.make_store(), MemoryStore()):
+            bench = Bench(store, store)
+            bench.open()
+            benches.append(bench)
+        return Pair(*benches)

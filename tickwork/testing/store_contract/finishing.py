@@ -296,8 +296,7 @@ class FinishingContract(StoreCase):
             runs = bench.leased(*(task(each) for each in ("gone", "new", "bad")))
             bench.edit(lambda _: Edit(None), "gone")
             bench.put(task("new", generation=2), decide=lambda _, new: Edit(new))
-            unreadable = Unreadable("{}", "no version")
-            bench.edit(lambda record: Edit(replace(record, definition=unreadable)), "bad")
+            bench.spoil("bad")
             entries = [finished(run, follows=True) for run in runs]
             assert bench.finish(*entries, after_run=decide_never) == _NONE
             assert {run.state for run in bench.runs()} == {RunState.COMPLETED}

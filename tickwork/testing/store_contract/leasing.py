@@ -205,8 +205,7 @@ class LeasingContract(StoreCase):
         """They stay pending and are named; the others are leased, and once left out, all is told."""
         with self.bench() as bench:
             _pending(bench, bad=T0 - 1, fine=T0)
-            unreadable = Unreadable('{"version":99}', "of version 99")
-            bench.edit(lambda record: Edit(replace(record, definition=unreadable)), "bad")
+            bench.spoil("bad")
             reply = bench.lease()
             assert _ids(reply) == ["fine"]
             assert [name for name, _ in reply.deferred] == ["bad"]

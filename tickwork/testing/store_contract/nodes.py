@@ -2,10 +2,19 @@
 
 from dataclasses import replace
 
+from tickwork.errors import LeaseLostError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
-from tickwork.model.steps import Beat, Edit, Mark, RecoverReply, Verdict
+from tickwork.model.steps import (
+    Beat,
+    Edit,
+    LeaseRequest,
+    Mark,
+    PlanRequest,
+    RecoverReply,
+    Verdict,
+)
 from tickwork.testing.store_contract.bench import (
     LEASE_US,
     MINUTE,
@@ -16,6 +25,7 @@ from tickwork.testing.store_contract.bench import (
     decide_never,
     finished,
     given_back,
+    once,
     pending,
     removed,
     task,
@@ -215,17 +225,33 @@ class NodesContract(StoreCase):
             assert bench.dump().nodes == {}
             assert {run.node for run in bench.runs()} == {None}
 
-    def test_leases_of_nobody_are_taken_over(self) -> None:
-        """As those that a node took without knowing that it had been declared dead."""
+    def test_who_is_not_registered_gets_nothing(self) -> None:
+        """Neither before the first beat, nor once declared dead; nothing happens then."""
         with self.bench() as bench:
-            bench.register(NODE)
+            bench.put(task("due"), task("manual", None))
+            bench.edit(lambda record: Edit(record, [pending(None)]), "manual")
+            plan, lease = bench.plan_request(once), bench.lease_request()
+            stranger = replace(plan, node="stranger"), replace(lease, node="stranger")
+            self._gets_nothing(bench, *stranger)
+            bench.register("dead")
+            bench.leased(task("a", T0 - 1), task("b", T0 - 1), node="dead", limit=2)
             bench.now_us += LEASE_US
-            assert list(bench.recover(node=OTHER).dead) == [NODE]
-            [run] = bench.leased(task(), node=NODE)
-            reply = bench.recover(node=OTHER)
-            assert [each.id for each in reply.runs] == [run.id]
-            assert bench.run(run).node is None
-            assert bench.finish(finished(run)) == {run.id}
+            dead = replace(plan, node="dead"), replace(lease, node="dead")
+            assert bench.recover(node=OTHER, limit=1).more
+            self._gets_nothing(bench, *dead)
+            _recover_all(bench, node=OTHER)
+            self._gets_nothing(bench, *dead)
+
+    @staticmethod
+    def _gets_nothing(bench: Bench, plan: PlanRequest, lease: LeaseRequest) -> None:
+        before = bench.dump()
+        for step in (lambda: bench.store.plan(plan), lambda: bench.store.lease(lease)):
+            try:
+                step()
+            except LeaseLostError:
+                assert bench.dump() == before
+            else:
+                raise AssertionError(f"node {plan.node!r} got work without being registered")
 
     def test_a_lost_run_lets_its_task_go_on(self) -> None:
         """Queued runs become available, and `after_run` is asked, with the time of the step."""
@@ -252,8 +278,7 @@ class NodesContract(StoreCase):
             bench.leased(*(task(each) for each in ("gone", "new", "bad")))
             bench.edit(removed(), "gone")
             bench.put(task("new", generation=2), decide=lambda _, new: Edit(new))
-            unreadable = Unreadable("{}", "no version")
-            bench.edit(lambda record: Edit(replace(record, definition=unreadable)), "bad")
+            bench.spoil("bad")
             bench.now_us += LEASE_US
             seen: dict[str, object] = {}
 

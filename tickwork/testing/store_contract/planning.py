@@ -177,6 +177,7 @@ class PlanningContract(StoreCase):
     def test_a_raising_decision_plans_none(self) -> None:
         """Whatever it raises comes out, and everything is as due as before."""
         with self.bench() as bench:
+            bench.register(NODE)
             bench.put(*(task(each) for each in "abc"))
             before = bench.dump()
 

@@ -82,6 +82,10 @@ class ReadingContract(StoreCase):
                 ({"search": "t_r"}, ""),
                 ({"search": "_"}, "d"),
                 ({"search": "c"}, "bc"),
+                ({"prefix": "c"}, "c"),
+                ({"prefix": ""}, "abcd"),
+                ({"prefix": "A"}, ""),
+                ({"prefix": "a", "tag": "red"}, "a"),
                 ({"tag": "red", "executor": "asyncio", "search": "rep"}, "a"),
                 ({"tag": "red", "state": ScheduleState.FINISHED}, ""),
             ]
@@ -97,6 +101,15 @@ class ReadingContract(StoreCase):
             for number, tag in enumerate(odd):
                 assert _tasks(bench, tag=tag) == [f"{number:02}", "all"], tag
             assert not _tasks(bench, tag='a, b"')
+
+    def test_prefixes_are_what_ids_begin_with(self) -> None:
+        """Character by character, whatever they are."""
+        ids = ["a", "a%b", "a_c", "ab", "aé", "a\ud7ff!", "a\ue000", "a\U0010ffff", "b", "A", ""]
+        with self.bench() as bench:
+            bench.put(*(task(each) for each in ids))
+            for prefix in [*ids, "a%", "a_", "a\U0010ffff\U0010ffff", "\U0010ffff"]:
+                expected = sorted(each for each in ids if each.startswith(prefix))
+                assert sorted(_tasks(bench, prefix=prefix)) == expected, prefix
 
     def test_tasks_are_sorted(self) -> None:
         """Both ways; equal ones by id; those without the value always last."""
@@ -181,18 +194,18 @@ class ReadingContract(StoreCase):
     def test_unreadable_definitions_are_shown_and_kept(self) -> None:
         """They stand between the others; neither planning nor counting nor pruning touches them."""
         with self.bench() as bench:
-            odd = Unreadable('{"version":99,"näme":"\'%s"}', "of version 99")
-            bench.put(task("a"), task("b", definition=odd), task("c"))
+            bench.put(task("a"), task("b", name="ä'%s"), task("c"))
+            bench.spoil("b")
             shown = bench.task("b").definition
             assert isinstance(shown, Unreadable)
-            assert shown.text == odd.text
+            assert bench.codec.refused == {shown.text}
             assert shown.reason
             for sort in _ORDER:
                 assert sorted(_tasks(bench, sort=sort)) == ["a", "b", "c"]
             assert _tasks(bench, search="b") == ["b"]
-            assert _tasks(bench, executor="threadpool") == ["a", "c"]
             before = bench.task("b")
             assert [each.run.task_id for each in bench.plan().leased] == ["a", "c"]
+            assert bench.task("b") == before
             _prune(bench, T0 + MINUTE)
             assert bench.task("b") == before
             bench.edit(lambda record: Edit(replace(record, problem="seen")), "b")
@@ -205,7 +218,8 @@ class ReadingContract(StoreCase):
         """Not even where there is much to be done."""
         with self.bench() as bench:
             bench.register(NODE, lease_us=1)
-            bench.put(task("bad", definition=Unreadable("{", "no JSON")))
+            bench.put(task("bad"))
+            bench.spoil("bad")
             bench.leased_with_queue(T0, T0 + 1)
             bench.put(task("due"), task("late", T0 - MINUTE))
             bench.now_us += 10 * MINUTE
@@ -266,25 +280,27 @@ class PruningContract(StoreCase):
             assert [run.task_id for run in bench.runs()] == ["b"]
 
     def test_finished_tasks_go_once_their_runs_are_gone(self) -> None:
-        """If they ended before the time; others stay."""
+        """Disposable ones, if they ended before the time; others stay."""
         with self.bench() as bench:
             over = ScheduleState.FINISHED
             bench.put(
-                task("old", None, state=over, updated_us=T0),
-                task("new", None, state=over, updated_us=T0 + 1),
-                task("paused", None, state=ScheduleState.PAUSED, updated_us=T0),
-                task("with_runs", updated_us=T0),
-                task("active", None, state=over, updated_us=T0),
+                task("old", None, state=over, disposable=True),
+                task("kept", None, state=over),
+                task("new", None, state=over, updated_us=T0 + 1, disposable=True),
+                task("paused", None, state=ScheduleState.PAUSED, disposable=True),
+                task("with_runs", disposable=True),
+                task("active", None, state=over, disposable=True),
             )
+            stay = {"kept", "new", "paused", "active"}
             [leased] = bench.plan().leased
             bench.now_us += MINUTE
             bench.edit(runs_now(pending(None)), "active")
             assert _prune(bench, T0 + 1) == 1
-            assert set(bench.dump().tasks) == {"new", "paused", "with_runs", "active"}
+            assert set(bench.dump().tasks) == {*stay, "with_runs"}
             bench.finish(finished(leased.run, finished_us=T0))
             gone = [_prune(bench, T0 + 1) for _ in range(3)]
             assert (sum(gone), gone[-1]) == (2, 0)
-            assert set(bench.dump().tasks) == {"new", "paused", "active"}
+            assert set(bench.dump().tasks) == stay
 
     def test_pruning_goes_in_pieces(self) -> None:
         """No more runs than the limit go at once, the oldest first; in the end all have gone."""

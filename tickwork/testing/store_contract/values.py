@@ -66,7 +66,8 @@ class ValuesContract(StoreCase):
             "tags": ("b", "a", "ä"),
             "scope": Scope.NODE,
             "max_history": 0,
-            "result_ttl_us": 10**15,
+            "decorated": True,
+            "disposable": True,
         }
         assert {*changes, "target"} == {each.name for each in fields(Definition)}
         with self.bench() as bench:

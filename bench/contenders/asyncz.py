@@ -1,0 +1,77 @@
+"""Asyncz: its asyncio scheduler, which starts a loop of its own where none runs."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from asyncz.executors.asyncio import AsyncIOExecutor
+from asyncz.executors.pool import ThreadPoolExecutor
+from asyncz.schedulers.asyncio import AsyncIOScheduler
+from asyncz.stores.memory import MemoryStore
+from asyncz.stores.sqlalchemy import SQLAlchemyStore
+
+from bench.contenders import THREADS, Function, Setup
+from bench.sqlite import engine_of
+
+__all__ = ["Asyncz", "make"]
+
+# None, its spelling of "no limit", is replaced by one second here.
+_DEFAULTS = {"mistrigger_grace_time": 86_400, "coalesce": True, "max_instances": 1}
+
+
+class Asyncz:
+    """A scheduler of asyncz."""
+
+    def __init__(self) -> None:
+        self._scheduler: Any = None
+
+    def open(self, setup: Setup) -> None:
+        store = (
+            MemoryStore()
+            if setup.file is None
+            else SQLAlchemyStore(engine_of(setup.file, durable=setup.durable))
+        )
+        coroutines = setup.work == "coroutine"
+        executor = AsyncIOExecutor() if coroutines else ThreadPoolExecutor(max_workers=THREADS)
+        self._scheduler = AsyncIOScheduler(
+            stores={"default": store},
+            executors={"default": executor},
+            task_defaults=_DEFAULTS,
+            timezone="UTC",
+        )
+        self._scheduler.start(paused=True)
+
+    def add_once(self, function: Function, count: int, due: datetime) -> None:
+        for number in range(count):
+            self._scheduler.add_task(function, "date", run_at=due, id=f"once-{number}")
+
+    def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
+        for number in range(count):
+            self._scheduler.add_task(function, "interval", hours=1, id=f"hourly-{number}")
+
+    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+        for number in range(count):
+            self._scheduler.add_task(
+                function,
+                "interval",
+                seconds=1,
+                start_at=start + timedelta(seconds=number / count),
+                args=[number],
+                id=f"secondly-{number}",
+            )
+
+    def stored(self) -> int:
+        return len(self._scheduler.get_tasks())
+
+    def resume(self) -> None:
+        self._scheduler.resume()
+
+    def settle(self, count: int, timeout_s: float) -> float | None:
+        return None
+
+    def close(self) -> None:
+        self._scheduler.shutdown()
+
+
+def make() -> Asyncz:
+    """Return one that isn't open yet."""
+    return Asyncz()

@@ -1,0 +1,68 @@
+"""The machine that a run is made on: what it is, and how busy others keep it."""
+
+import os
+import platform
+import sqlite3
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+__all__ = ["Watch", "described", "syncs_per_s"]
+
+_PACKAGES = ("tickwork", "apscheduler", "asyncz", "croniter", "sqlalchemy")
+_STAT = Path("/proc/stat")
+
+
+def described(folder: str) -> dict[str, str]:
+    """Return versions and hardware."""
+    machine = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "sqlite": sqlite3.sqlite_version,
+        "disk": f"{syncs_per_s(folder):,.0f} fsyncs a second",
+    }
+    return machine | {name: version(name) for name in _PACKAGES}
+
+
+def syncs_per_s(folder: str) -> float:
+    """Return how often a second a small write reaches the disk, which bounds durable commits."""
+    syncs = 100
+    with tempfile.TemporaryFile(dir=folder) as file:
+        since = time.perf_counter()
+        for _ in range(syncs):
+            file.write(b"x" * 4_096)
+            file.flush()
+            os.fsync(file.fileno())
+        return syncs / (time.perf_counter() - since)
+
+
+class Watch:
+    """Measures what others take of the processors while a child of ours works."""
+
+    def __enter__(self) -> Self:
+        self._before = _busy_s(), _children_s(), time.perf_counter()
+        self.others: float | None = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        busy_s, children_s, since = self._before
+        if busy_s is not None and (busy_now_s := _busy_s()) is not None:
+            own_s = _children_s() - children_s
+            elapsed_s = time.perf_counter() - since
+            self.others = max(0.0, (busy_now_s - busy_s - own_s) / elapsed_s)
+
+
+def _busy_s() -> float | None:
+    if not _STAT.exists():
+        return None
+    user, nice, system, _idle, _waiting, irq, softirq, *_ = map(
+        int, _STAT.read_text(encoding="ascii").splitlines()[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

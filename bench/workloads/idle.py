@@ -1,0 +1,45 @@
+"""What a scheduler costs that has many tasks and nothing to do: share of one processor."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender, Setup
+from bench.spec import Spec
+from bench.work import GOAL, noop_coroutine, noop_function
+from bench.workloads.stage import filled_database, on_stage
+
+__all__ = ["measure"]
+
+_SETTLED_S = 3.0
+
+
+def measure(spec: Spec) -> dict[str, Any]:
+    """Return percent of one processor."""
+    place = nullcontext(None) if spec.store == "memory" else filled_database(spec)
+    with place as file:
+        return on_stage(
+            spec, lambda made: _begin(made, spec, file), lambda made, _: _end(made, spec)
+        )
+
+
+def _begin(made: Contender, spec: Spec, file: Path | None) -> None:
+    GOAL.want(1)
+    made.open(Setup(file, spec.work))
+    if file is None:
+        function = noop_coroutine if spec.work == "coroutine" else noop_function
+        made.add_hourly(function, spec.count, bulk=True)
+    made.resume()
+
+
+def _end(made: Contender, spec: Spec) -> dict[str, Any]:
+    if spec.store != "memory":
+        # The database has one overdue task; idle is what comes after it.
+        GOAL.wait(60)
+    time.sleep(_SETTLED_S)
+    used_s, since = time.process_time(), time.perf_counter()
+    time.sleep(spec.seconds)
+    used_s, elapsed_s = time.process_time() - used_s, time.perf_counter() - since
+    made.close()
+    return {"cpu_percent": 100 * used_s / elapsed_s}
