@@ -10,8 +10,8 @@ __all__ = ["NAMES", "Group", "groups"]
 
 NAMES = ("adds", "burst", "steady", "idle", "restart", "cron")
 
-_PEERS = ("apscheduler", "asyncz")
-_ALL = ("tickwork", *_PEERS, "floor")
+_STORING = ("tickwork", "apscheduler", "asyncz")
+_ALL = (*_STORING, "floor")
 _WORKS: tuple[Work, Work] = ("coroutine", "thread")
 
 
@@ -53,8 +53,7 @@ def _adds(shrink: int, repeats: int) -> Iterator[Group]:
             title=f"add {one:,} one by one, {store}",
             figure="per_s",
             specs=tuple(
-                Spec(workload="adds", contender=each, store=store, count=one)
-                for each in ("tickwork", *_PEERS)
+                Spec(workload="adds", contender=each, store=store, count=one) for each in _STORING
             ),
             repeats=repeats,
         )
@@ -73,14 +72,14 @@ def _bursts(shrink: int, repeats: int) -> Iterator[Group]:
     for work in _WORKS:
         wanted = {100_000: 2.5 if work == "coroutine" else 2.0}
         for count in (1_000, 10_000, 100_000):
-            yield _burst("memory", work, count // shrink, repeats, wanted.get(count))
+            yield _burst("memory", work, count // shrink, repeats=repeats, factor=wanted.get(count))
     for work in _WORKS:
         for count in (1_000, 10_000):
-            yield _burst("sqlite", work, count // shrink, repeats, 8.0)
+            yield _burst("sqlite", work, count // shrink, repeats=repeats, factor=8.0)
 
 
-def _burst(store: str, work: Work, count: int, repeats: int, factor: float | None) -> Group:
-    who = _ALL if store == "memory" else ("tickwork", *_PEERS)
+def _burst(store: str, work: Work, count: int, *, repeats: int, factor: float | None) -> Group:
+    who = _ALL if store == "memory" else _STORING
     return Group(
         workload="burst",
         title=f"burst of {count:,}, {store}, {work}s",
@@ -99,7 +98,7 @@ def _steady(seconds: int, *, quick: bool) -> Iterator[Group]:
     counts = {"memory": (100, 1_000, 5_000), "sqlite": (100, 500, 1_000)}
     for store, numbers in counts.items():
         for count in numbers[: 1 if quick else None]:
-            who = _ALL if store == "memory" else ("tickwork", *_PEERS)
+            who = _ALL if store == "memory" else _STORING
             yield Group(
                 workload="steady",
                 title=f"steady, {count:,} one-second tasks, {store}",
@@ -129,7 +128,7 @@ def _idle(count: int, seconds: int, folder: str) -> Iterator[Group]:
                     seconds=seconds,
                     folder=folder,
                 )
-                for each in ("tickwork", *_PEERS)
+                for each in _STORING
             ),
             repeats=1,
             more_is_better=False,
@@ -144,7 +143,7 @@ def _restart(count: int, repeats: int, folder: str) -> Iterator[Group]:
         figure="ready_s",
         specs=tuple(
             Spec(workload="restart", contender=each, store="sqlite", count=count, folder=folder)
-            for each in ("tickwork", *_PEERS)
+            for each in _STORING
         ),
         repeats=repeats,
         more_is_better=False,

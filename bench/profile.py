@@ -50,7 +50,7 @@ class _Threads:
             self.profiles.append((thread.name.rstrip("-_0123456789"), profile))
             profile.runcall(self._run, thread)
 
-        threading.Thread.run = run  # type: ignore[method-assign]  # for the time of a profile
+        threading.Thread.run = run  # type: ignore[assignment, method-assign]  # while we profile
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -48,7 +48,8 @@ def _row(group: Group, results: Results) -> str:
     cells = [_cell(measured[who], group.figure) if who in measured else "" for who in _WHO]
     ratio = _ratio(group, results, None)
     compared = "" if ratio is None else f"{ratio:.2f} times"
-    return f"| {group.title} | {_UNITS[group.figure]} | {' | '.join(cells)} | {compared} | {_wanted(group)} |"
+    row = [group.title, _UNITS[group.figure], *cells, compared, _wanted(group)]
+    return f"| {' | '.join(row)} |"
 
 
 def _cell(measured: Measured, figure: str) -> str:
@@ -112,9 +113,10 @@ def _within(group: Group, results: Results) -> str:
     if ours.error is not None or group.limit is None:
         return "**not measured**"
     value, unit = ours.median(group.figure), _UNITS[group.figure]
+    over = f"{value - group.limit:.3g} {unit}"
     if value < group.limit:
         return f"reached, {_number(value)} {unit}"
-    return f"**missed by {value - group.limit:.3g} {unit}**, {_number(value)} instead of {group.limit:g}"
+    return f"**missed by {over}**, {_number(value)} instead of {group.limit:g}"
 
 
 def _details(groups: Sequence[Group], results: Results) -> Iterator[str]:

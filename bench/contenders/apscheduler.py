@@ -1,5 +1,7 @@
 """APScheduler 3: its asyncio scheduler for coroutines, its background scheduler for threads."""
 
+# ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
+
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Asyncz: its asyncio scheduler, which starts a loop of its own where none runs."""
 
+# ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
+
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The floor: a bare heap, and a bare `create_task` or `submit` for what is due. Keeps nothing."""
 
+# ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
+
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor

@@ -1,11 +1,13 @@
 """Tickwork itself, with its defaults but for the number of threads."""
 
+# ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
+
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.contenders import THREADS, Function, Setup
 from tickwork import Scheduler
@@ -14,9 +16,6 @@ from tickwork.model.policies import RunState
 from tickwork.model.steps import Batch, RunQuery
 from tickwork.stores.memory import MemoryStore
 from tickwork.stores.sql import SQLStore
-
-if TYPE_CHECKING:
-    from tickwork.interfaces import Store
 
 __all__ = ["Tickwork", "make"]
 
@@ -71,7 +70,7 @@ class Tickwork:
 
     def __init__(self) -> None:
         self._written = Written()
-        self._store: Store
+        self._store: _WatchedMemoryStore | _WatchedSQLStore
         self._scheduler: Scheduler
 
     def open(self, setup: Setup) -> None:

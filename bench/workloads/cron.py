@@ -71,7 +71,7 @@ def _step_us(chain: Chain) -> float:
 
 
 def _tickwork(expression: str, zone: ZoneInfo, begin: datetime) -> Chain:
-    from tickwork.triggers import CronTrigger  # noqa: PLC0415  as below
+    from tickwork.triggers import CronTrigger
 
     trigger = CronTrigger.from_crontab(expression, timezone=zone)
 
@@ -84,7 +84,7 @@ def _tickwork(expression: str, zone: ZoneInfo, begin: datetime) -> Chain:
     return chain
 
 
-def _croniter(expression: str, zone: ZoneInfo, begin: datetime) -> Chain:
+def _croniter(expression: str, _: ZoneInfo, begin: datetime) -> Chain:
     from croniter import croniter
 
     iterator = croniter(expression, begin)

@@ -13,6 +13,7 @@ from bench.workloads.stage import filled_database, on_stage
 __all__ = ["measure"]
 
 _SETTLED_S = 3.0
+_TIMEOUT_S = 60.0
 
 
 def measure(spec: Spec) -> dict[str, Any]:
@@ -34,9 +35,9 @@ def _begin(made: Contender, spec: Spec, file: Path | None) -> None:
 
 
 def _end(made: Contender, spec: Spec) -> dict[str, Any]:
-    if spec.store != "memory":
-        # The database has one overdue task; idle is what comes after it.
-        GOAL.wait(60)
+    # The database has one overdue task; idle is what comes after it.
+    if spec.store != "memory" and not GOAL.wait(_TIMEOUT_S):
+        raise TimeoutError("the overdue task was never called")
     time.sleep(_SETTLED_S)
     used_s, since = time.process_time(), time.perf_counter()
     time.sleep(spec.seconds)

@@ -58,6 +58,8 @@ def _end(made: Contender, spec: Spec, start: datetime) -> dict[str, Any]:
             called.add(slot)
             if late_s <= _ON_TIME_S:
                 on_time.add(slot)
+    if not late:
+        raise AssertionError("no task was called at all")
     late.sort()
     slots = spec.count * spec.seconds
     return {

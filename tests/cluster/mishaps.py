@@ -4,10 +4,9 @@ What a signal from outside hits once in a thousand times, these hit each time: a
 or stands still just before its step reaches the store, or just after it took effect there.
 """
 
-import os
 import signal
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, NamedTuple
 
 from tickwork.interfaces import Reader, Store
@@ -76,7 +75,8 @@ class _Step:
             if mishap.before is before:
                 self._waiting.remove(mishap)
                 with self._beating:
-                    os.kill(os.getpid(), signal.Signals(mishap.signal_number))
+                    # To this very thread: one to the process lets it run on for a moment.
+                    signal.pthread_kill(get_ident(), signal.Signals(mishap.signal_number))
 
 
 def _concerns(store: Store, mishap: Mishap, request: Any) -> bool:

@@ -58,7 +58,7 @@ def sizes(short: Size, long: Size) -> pytest.MarkDecorator:
     )
 
 
-SHORT = Size(tasks=24, length_s=6.0, blows=3)
+SHORT = Size(tasks=24, length_s=5.0, blows=3)
 LONG = Size(tasks=48, length_s=50.0, blows=20, rest_s=120.0)
 
 
@@ -128,7 +128,7 @@ class ClusterScenarios:
         cluster.await_rest(size.length_s + size.rest_s)
         _check(cluster, tasks)
 
-    @sizes(SHORT._replace(blows=1, length_s=5.0), LONG._replace(blows=8))
+    @sizes(SHORT._replace(blows=1), LONG._replace(blows=8))
     def test_stopped_cleanly_it_leaves_nothing_to_recover(
         self, cluster: Cluster, size: Size
     ) -> None:
@@ -151,7 +151,7 @@ class ClusterScenarios:
 
     # --- changes ------------------------------------------------------------------------------
 
-    @sizes(SHORT._replace(tasks=12, length_s=7.0, blows=1), LONG._replace(blows=8))
+    @sizes(SHORT._replace(tasks=12, length_s=6.5, blows=1), LONG._replace(blows=8))
     def test_changes_by_a_third_process_are_all_accounted_for(
         self, cluster: Cluster, size: Size, tmp_path: Path
     ) -> None:
@@ -198,7 +198,7 @@ class ClusterScenarios:
 
     def test_a_poison_task_ends_lost_and_the_innocent_go_on(self, cluster: Cluster) -> None:
         workers = [cluster.start(name, **_QUICK) for name in ("one", "two")]
-        tasks = _add_mixture(cluster, Random(3), Size(12, 6.0, 0))
+        tasks = _add_mixture(cluster, Random(3), Size(12, 4.0, 0))
         with cluster.client() as client:
             client.add_task("tests.cluster.work:poison", id="poison")
         deaths = 0
@@ -264,29 +264,28 @@ class ClusterScenarios:
         self, cluster: Cluster, tmp_path: Path
     ) -> None:
         worker = cluster.start("one", **_QUICK)
-        with cluster.client() as client:
-            for delivery in Delivery:
-                client.add_task(
-                    "tests.cluster.work:stand_once",
-                    args=[str(tmp_path / f"stood-{delivery}")],
-                    id=str(delivery),
-                    delivery=str(delivery),
-                )
-        until(
-            lambda: sum(run.state is RunState.RUNNING for run in cluster.runs()) == 2,
-            10,
-            "both are marked as running",
-        )
+        _add_standing(cluster, tmp_path)
         cluster.kill(worker)
         cluster.start("two", **_QUICK)
         cluster.await_rest(_REST_S)
-        (again,) = cluster.runs("at_least_once")
-        (once,) = cluster.runs("at_most_once")
-        assert (again.state, again.attempt, again.crashes) == (RunState.COMPLETED, 2, 1)
-        assert (once.state, once.attempt, once.crashes) == (RunState.LOST, 1, 1)
-        assert "at_most_once" in (once.reason or "")
-        assert _executed(cluster, "at_least_once") == 2
-        assert _executed(cluster, "at_most_once") == 1
+        for function in ("stand_once", "stand_once_async"):
+            _check_done_again(cluster, f"{function}-at_least_once", crashes=1)
+            _check_lost(cluster, f"{function}-at_most_once", crashes=1)
+
+    def test_stopped_in_the_middle_of_work_it_is_done_again_or_ends_lost(
+        self, cluster: Cluster, tmp_path: Path
+    ) -> None:
+        worker = cluster.start("one", **_QUICK, stop_within_s=0.5)
+        _add_standing(cluster, tmp_path)
+        worker.signal(signal.SIGTERM)
+        assert worker.reap() == 0, "a clean stop ends with status 0"
+        cluster.start("two", **_QUICK)
+        cluster.await_rest(_REST_S)
+        # A coroutine is ended and given back; a thread dies with its process, like in a crash.
+        _check_done_again(cluster, "stand_once_async-at_least_once", crashes=0)
+        _check_done_again(cluster, "stand_once-at_least_once", crashes=1)
+        _check_lost(cluster, "stand_once_async-at_most_once", crashes=0)
+        _check_lost(cluster, "stand_once-at_most_once", crashes=1)
 
     @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
     def test_killed_at_the_edge_of_a_step_nothing_is_lost_or_doubled(
@@ -389,6 +388,42 @@ def _add_mixture(cluster: Cluster, random: Random, size: Size) -> list[Every]:
     tasks = a_mixture(random, size.tasks, start_us, size.length_s)
     _add(cluster, tasks)
     return tasks
+
+
+def _add_standing(cluster: Cluster, folder: Path) -> None:
+    """Add tasks that stand still the first time they are executed, and wait until they do."""
+    names = [
+        (function, str(delivery))
+        for function in ("stand_once", "stand_once_async")
+        for delivery in Delivery
+    ]
+    with cluster.client() as client:
+        for function, delivery in names:
+            task_id = f"{function}-{delivery}"
+            client.add_task(
+                f"tests.cluster.work:{function}",
+                args=[str(folder / f"{task_id}.mark")],
+                id=task_id,
+                delivery=delivery,
+            )
+    until(
+        lambda: sum(run.state is RunState.RUNNING for run in cluster.runs()) == len(names),
+        10,
+        "all are marked as running",
+    )
+
+
+def _check_done_again(cluster: Cluster, task_id: str, crashes: int) -> None:
+    (run,) = cluster.runs(task_id)
+    assert (run.state, run.attempt, run.crashes) == (RunState.COMPLETED, 2, crashes), run
+    assert _executed(cluster, task_id) == 2
+
+
+def _check_lost(cluster: Cluster, task_id: str, crashes: int) -> None:
+    (run,) = cluster.runs(task_id)
+    assert (run.state, run.attempt, run.crashes) == (RunState.LOST, 1, crashes), run
+    assert "at_most_once" in (run.reason or "")
+    assert _executed(cluster, task_id) == 1
 
 
 def _regular(function: str | None, start_us: int, *, count: int) -> list[Every]:

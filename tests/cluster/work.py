@@ -6,7 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
-__all__ = ["poison", "stand_once", "work", "work_async"]
+__all__ = ["poison", "stand_once", "stand_once_async", "work", "work_async"]
 
 _LONGEST_S = 600.0
 
@@ -26,11 +26,22 @@ async def work_async(seconds: float = 0.0) -> None:
 
 def stand_once(mark: str) -> None:
     """Stand still at the first call for a `mark` (a file), whoever makes it; return at others."""
+    if _is_first(mark):
+        threading.Event().wait(_LONGEST_S)
+
+
+async def stand_once_async(mark: str) -> None:
+    """Do the same on the event loop."""
+    if _is_first(mark):
+        await asyncio.Event().wait()
+
+
+def _is_first(mark: str) -> bool:
     try:
         Path(mark).open("x").close()
     except FileExistsError:
-        return
-    threading.Event().wait(_LONGEST_S)
+        return False
+    return True
 
 
 def poison() -> None:

@@ -55,6 +55,10 @@ class Book:
         self.connected = False
         self.undeclared: list[tuple[str, str]] = []
 
+    def new_id(self) -> str:
+        """Return a new id for a task; later ones sort behind it, which keeps indexes compact."""
+        return self._ids.at(self._clock.now_us())()
+
     # --- adding -------------------------------------------------------------------------------
 
     def add(self, declared: Sequence[Declared]) -> list[tuple[Declared, bool]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from tickwork.errors import InvalidInputError, InvalidReferenceError, TaskConfigurationError
 from tickwork.interfaces import Trigger, Zoned
@@ -104,13 +103,14 @@ class Declarer:
     """Turns what users say into definitions, with the defaults of one scheduler.
 
     `stores` says of each store by name whether its tasks outlive the process, `executors` of each
-    executor of which kind it is.
+    executor of which kind it is. `new_id` makes ids for tasks that have none.
     """
 
     registry: FunctionRegistry
     zone: tzinfo
     stores: Mapping[str, bool]
     executors: Mapping[str, str]
+    new_id: Callable[[], str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     _references: dict[Callable[..., Any], str] = field(default_factory=dict)
 
@@ -273,7 +273,7 @@ class Declarer:
         recurring = definition.trigger.kind != "date"
         if decorated or (recurring and self.stores[store]):
             return definition.function, True
-        return uuid4().hex, False
+        return self.new_id(), False
 
 
 def _is_disposable(trigger: Trigger, *, named: bool) -> bool:

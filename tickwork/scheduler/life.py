@@ -74,14 +74,15 @@ class SchedulerLife:
         self._registry = FunctionRegistry()
         self._listeners = Listeners()
         self._codec = DefinitionCodec(load_trigger)
+        self._book = Book(self._stores, self._clock, self._codec, uuid4().hex)
         self._declarer = Declarer(
             self._registry,
             zone,
             {name: each.persistent for name, each in self._stores.items()},
             {name: each.kind for name, each in self._executors.items()},
+            self._book.new_id,
             checked_defaults(task_defaults or {}),
         )
-        self._book = Book(self._stores, self._clock, self._codec, uuid4().hex)
         self._runtime: Runtime | None = None
         self._paused = False
         self._lock = threading.RLock()

@@ -388,8 +388,8 @@ def test_a_store_that_fails_and_comes_back_loses_and_doubles_nothing(
     store = Shaky()
     heard: list[str] = []
     scheduler = SteppedScheduler(store, clock=memory_home.clock, patience_s=3)
-    scheduler.on(StoreFailed, lambda event: heard.append("failed"))
-    scheduler.on(StoreRecovered, lambda event: heard.append("recovered"))
+    scheduler.on(StoreFailed, lambda _: heard.append("failed"))
+    scheduler.on(StoreRecovered, lambda _: heard.append("recovered"))
     with scheduler:
         scheduler.add_task(
             jobs.note, every="1s", id="a", coalesce="all", max_instances=100, delivery=delivery

@@ -37,7 +37,7 @@ IN_THE_PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ("1 h", "like '1h'"),
         ("an hour", "like '1h'"),
         ("1h30m", "like '1h'"),
-        ("１h", "like '1h'"),
+        ("\uff11h", "like '1h'"),
         (0, "positive"),
         (-1, "positive"),
         (0.0, "positive"),
@@ -57,7 +57,7 @@ IN_THE_PAST = datetime(2020, 1, 1, tzinfo=UTC)
         (date(2026, 1, 1), "like '1h'"),
     ],
 )
-def test_an_interval_that_is_none(interval: object, way: str, advice: str) -> None:
+def test_an_interval_that_is_none(interval: Any, way: str, advice: str) -> None:
     with pytest.raises(InvalidTriggerError, match=advice):
         Scheduler().task(**{way: interval})
 
@@ -148,13 +148,15 @@ def test_a_moment_that_is_none(moment: Any, zone: Any, advice: str) -> None:
 
 def test_a_naive_moment_that_the_schedulers_zone_does_not_know() -> None:
     scheduler = Scheduler(timezone="Europe/Berlin")
-    for add in (
-        lambda: scheduler.add_task(jobs.note, "date", run_at="2026-03-29 02:30"),
-        lambda: scheduler.add_task(jobs.note, "interval", hours=1, start_at="2026-03-29 02:30"),
-        lambda: scheduler.add_task(jobs.note, every="1h", next_run_time="2026-03-29 02:30"),
+    lost = "2026-03-29 02:30"
+    given: dict[str, Any]
+    for given in (
+        {"trigger": "date", "run_at": lost},
+        {"trigger": "interval", "hours": 1, "start_at": lost},
+        {"every": "1h", "next_run_time": lost},
     ):
         with pytest.raises(InvalidTriggerError, match="does not exist in Europe/Berlin"):
-            add()
+            scheduler.add_task(jobs.note, **given)
 
 
 # --- spelling -----------------------------------------------------------------------------------

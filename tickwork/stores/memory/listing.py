@@ -69,7 +69,7 @@ def runs(shelves: Shelves, query: RunQuery) -> Iterable[RunRecord]:
 
 
 def _newest(kept: Mapping[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
-    for run in reversed(kept.values()):
+    for run in reversed(list(kept.values())):
         if (
             (query.states is None or run.state in query.states)
             and (query.source is None or run.source is query.source)

@@ -6,6 +6,7 @@ wait for another writer, it can only fail. `synchronous=FULL` makes a commit sur
 `NORMAL` survives the crash of the process only, in exchange for not waiting for the disk.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -58,14 +59,16 @@ class Database:
         """Make the engine ready; connects at the first use."""
         if self._engine is not None:
             return
-        engine = self._where if isinstance(self._where, Engine) else create_engine(self._where)
-        if engine.dialect.name == "sqlite":
-            _refuse_memory(engine.url)
-        if engine is not self._where:
-            self._own = engine
+        url = self._where.url if isinstance(self._where, Engine) else make_url(self._where)
+        if url.get_backend_name() == "sqlite":
+            _refuse_memory(url)
+        if isinstance(self._where, Engine):
+            engine = self._where
+        else:
+            engine = self._own = create_engine(url)
         # A view of the engine: what we listen to there is no concern of its other users.
         self._engine = engine.execution_options()
-        if engine.dialect.name == "sqlite":
+        if url.get_backend_name() == "sqlite":
             self._prepare_sqlite(self._engine)
 
     def close(self) -> None:
@@ -134,5 +137,6 @@ def _translated() -> Iterator[None]:
     except IntegrityError:
         # Two inserted the same key; whoever called knows what that means.
         raise
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        # What is told to SQLite when it is connected goes to the driver directly.
         raise StoreUnavailableError(f"the database doesn't answer as it should: {error}") from error

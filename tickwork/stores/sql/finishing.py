@@ -15,7 +15,7 @@ from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
-from tickwork.stores.sql.rows import task_of
+from tickwork.stores.sql.rows import task_of, word_of
 from tickwork.stores.sql.session import Session, chunks
 
 __all__ = ["finish", "let_go"]
@@ -144,7 +144,7 @@ def _write_finished(session: Session, connection: Connection, finished: list[Fin
         {
             "b_id": each.run_id,
             "b_fence": each.fence,
-            "b_state": each.state.value,
+            "b_state": word_of(each.state),
             "b_started_us": each.started_us,
             "b_finished_us": each.finished_us,
             "b_result": each.result,

@@ -25,7 +25,7 @@ from tickwork.model.steps import (
     PlanRequest,
     new_run,
 )
-from tickwork.stores.sql.rows import run_of, run_row, task_of
+from tickwork.stores.sql.rows import PLANABLE, planable_of, run_of, run_row, word_of
 from tickwork.stores.sql.session import Session, eligible, named
 
 __all__ = ["lease", "plan"]
@@ -100,15 +100,15 @@ class _Planning:
         tasks = self._session.tables.tasks
         request = self._request
         return (
-            select(tasks)
+            select(*(tasks.c[name] for name in PLANABLE))
             .where(tasks.c.due_us <= request.now_us, *_plannable(self._session, request))
-            .order_by(tasks.c.due_us, tasks.c.id)
+            .order_by(tasks.c.due_us)
             .limit(request.limit)
             .with_for_update(skip_locked=True)
         )
 
     def _consider(self, row: Row[Any]) -> None:
-        task = task_of(row, self._session.environment.codec)
+        task = planable_of(row, self._session.environment.codec)
         definition = task.definition
         if isinstance(definition, Unreadable):
             self._deferred.append((task.id, Deferral(definition.reason)))
@@ -167,7 +167,7 @@ def _move(task: TaskRecord, decision: Plan) -> dict[str, Any]:
         "b_id": task.id,
         "b_revision": task.revision,
         "revision": task.revision + 1,
-        "state": decision.state.value,
+        "state": word_of(decision.state),
         "fire_us": decision.fire_us,
         "due_us": decision.due_us,
         "planned_us": decision.planned_us,
@@ -256,7 +256,7 @@ def _waiting(
             runs.c.executor.in_(executors),
             runs.c.suspect.is_(suspect),
         )
-        .order_by(runs.c.available_us, runs.c.id)
+        .order_by(runs.c.available_us)
         .limit(limit)
         .with_for_update(skip_locked=True, of=runs)
     )

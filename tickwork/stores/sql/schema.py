@@ -143,7 +143,6 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
         table.c.fire_us,
         unique=True,
     )
-    Index(f"{prefix}ix_runs_history", table.c.task_id, table.c.id)
     _partial(prefix, "runs_available", table.c.available_us)
     _partial(prefix, "runs_node", table.c.node)
     _partial(prefix, "runs_queued", table.c.queued_us, table.c.task_id)

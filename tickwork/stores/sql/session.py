@@ -182,7 +182,9 @@ def eligible(
     session: Session, table: Table, eligibility: Eligibility, task_id: str
 ) -> list[ColumnElement[bool]]:
     """Return the conditions under which a node can deal with a row of tasks or runs."""
-    conditions = [table.c.executor.in_(named(session, "executors", eligibility.executors))]
+    conditions: list[ColumnElement[bool]] = [
+        table.c.executor.in_(named(session, "executors", eligibility.executors))
+    ]
     if eligibility.without_functions:
         functions = named(session, "functions", eligibility.without_functions)
         conditions.append(table.c.function.not_in(functions))

@@ -11,12 +11,14 @@ __all__ = ["StoreComparison"]
 class StoreComparison(StoreCase):
     """The store under test beside the memory store; needs hypothesis."""
 
-    examples = 25
-    commands = 30
+    examples = 50
+    commands = 50
+    shrinks = False
+    """Whether a failure is made as short as possible first, which takes minutes."""
 
     def test_it_shows_what_the_memory_store_shows(self) -> None:
         """Whatever commands were given, in whatever order."""
-        from hypothesis import HealthCheck, settings
+        from hypothesis import HealthCheck, Phase, settings
         from hypothesis.stateful import run_state_machine_as_test
 
         from tickwork.testing.store_contract.commands import command_machine
@@ -27,6 +29,8 @@ class StoreComparison(StoreCase):
                 max_examples=self.examples,
                 stateful_step_count=self.commands,
                 deadline=None,
+                report_multiple_bugs=False,
+                phases=[Phase.generate, *([Phase.shrink] if self.shrinks else [])],
                 suppress_health_check=list(HealthCheck),
             ),
         )

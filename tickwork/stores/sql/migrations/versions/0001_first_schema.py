@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.bulk_insert(counters, [{"name": "fence", "value": 0}])
 
 
-def _number(name: str) -> sa.Column:
+def _number(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False)
 
 
@@ -105,7 +105,6 @@ def _create_runs(prefix: str) -> None:
     )
     slot = ["task_id", "generation", "fire_us"]
     op.create_index(f"{prefix}uq_runs_slot", table, slot, unique=True)
-    op.create_index(f"{prefix}ix_runs_history", table, ["task_id", "id"])
     _partial(f"{prefix}ix_runs_available", table, ["available_us"], "available_us")
     _partial(f"{prefix}ix_runs_node", table, ["node"], "node")
     _partial(f"{prefix}ix_runs_queued", table, ["task_id", "queued_us"], "queued_us")

@@ -1,0 +1,148 @@
+"""What a wake-up costs: that of what is due, however much is stored."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from tests.unit.stores.conftest import Place
+from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
+from tickwork.stores.sql import SQLStore
+from tickwork.testing.store_contract.bench import (
+    ALL_EXECUTORS,
+    MINUTE,
+    NODE,
+    OTHER,
+    T0,
+    Bench,
+    decide_never,
+    task,
+)
+
+STORED = 100_000
+
+
+@pytest.fixture
+def crowded(opened: Place) -> Place:
+    """A store with 100,000 tasks and as many runs that are over; nothing is due."""
+    bench = opened.bench
+    bench.register(NODE)
+    bench.put(task("model", T0 + MINUTE), task("over", None, state=ScheduleState.FINISHED))
+    bench.leased(task("done"))
+    with opened.driver() as connection:
+        for table, key in (("tasks", "model"), ("runs", "done")):
+            query = f"PRAGMA table_info(tickwork_{table})"
+            names = [row[1] for row in connection.execute(query)]
+            new = {"id": "printf('m%06d', n)", "due_us": "due_us + n", "fire_us": "fire_us + n"}
+            if table == "runs":
+                new |= {"state": "'completed'", "node": "NULL", "finished_us": "due_us"}
+            values = ", ".join(new.get(name, name) for name in names)
+            connection.execute(
+                f"WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many "  # noqa: S608
+                f"LIMIT {STORED}) INSERT INTO tickwork_{table} ({', '.join(names)}) "
+                f"SELECT {values} FROM tickwork_{table}, many "
+                f"WHERE {'id' if table == 'tasks' else 'task_id'} = '{key}'"
+            )
+        connection.execute("ANALYZE")
+    return opened
+
+
+@contextmanager
+def statements(store: SQLStore) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that a store sends, with their parameters."""
+    sent: list[tuple[str, Any]] = []
+    engine: Engine = store._session.database.engine  # noqa: SLF001
+
+    def note(*args: Any) -> None:
+        sent.append((args[2], args[3]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def plans(place: Place, sent: list[tuple[str, Any]]) -> list[str]:
+    """Return how the database goes about what was sent."""
+    found = []
+    with place.driver() as connection:
+        for statement, parameters in sent:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                many = isinstance(parameters, list)
+                rows = connection.execute(
+                    f"EXPLAIN QUERY PLAN {statement}", parameters[0] if many else parameters
+                )
+                found += [row[3] for row in rows]
+    return found
+
+
+def _some_left_out() -> Eligibility:
+    return Eligibility(ALL_EXECUTORS, frozenset({"a:b"}), frozenset({"x", "y"}))
+
+
+IDLE: dict[str, Callable[[Bench], object]] = {
+    "plan": lambda bench: bench.plan(decide_never),
+    "plan_with_exclusions": lambda bench: bench.plan(decide_never, eligibility=_some_left_out()),
+    "lease": lambda bench: bench.lease(),
+    "recover": lambda bench: bench.recover(decide_never, node=OTHER),
+    "prune": lambda bench: bench.store.prune(PruneRequest({}, T0)),
+}
+
+
+@pytest.mark.parametrize("step", IDLE)
+def test_an_idle_step_only_reads_a_little(crowded: Place, step: str) -> None:
+    store = crowded.bench.store
+    assert isinstance(store, SQLStore)
+    with statements(store) as sent, crowded.driver() as writer:
+        # Somebody writes all the time: an idle step needs no lock for itself.
+        writer.execute("BEGIN IMMEDIATE")
+        IDLE[step](crowded.bench)
+        writer.execute("ROLLBACK")
+    assert [each for each, _ in sent if each.startswith("BEGIN")] == ["BEGIN"] * len(
+        [each for each, _ in sent if each.startswith("BEGIN")]
+    )
+    found = plans(crowded, sent)
+    assert found
+    for each in found:
+        small = "tickwork_nodes" in each
+        ordered = each == "SCAN tickwork_runs USING INDEX sqlite_autoindex_tickwork_runs_1"
+        assert small or ordered or not each.startswith("SCAN"), found
+        assert "TEMP B-TREE" not in each, found
+
+
+def test_planning_and_finishing_use_indexes(crowded: Place) -> None:
+    bench, store = crowded.bench, crowded.bench.store
+    assert isinstance(store, SQLStore)
+    bench.now_us += 2 * MINUTE
+    with statements(store) as sent:
+        reply = bench.plan(now_us=T0 + MINUTE + 500)
+        assert len(reply.leased) == 501
+        from tickwork.testing.store_contract.bench import finished, given_back
+
+        first, second, *others = (each.run for each in reply.leased)
+        bench.finish(given_back(first), given_back(second, started=True, error="[]"))
+        bench.finish(*(finished(each, follows=True) for each in others))
+        assert len(bench.lease().leased) == 2
+    for each in plans(crowded, sent):
+        assert not each.startswith("SCAN") or "json_each" in each, each
+        assert "TEMP B-TREE" not in each or "runs" not in each, each
+
+
+def test_shutdown_tasks_are_found_through_their_index(crowded: Place) -> None:
+    store = crowded.bench.store
+    assert isinstance(store, SQLStore)
+    with statements(store) as sent:
+        store.find_tasks(TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED))
+    [*_, search, _sort] = [*plans(crowded, sent), ""]
+    assert "ix_tasks_shutdown" in " ".join(plans(crowded, sent)), search
+
+
+def test_a_history_is_pruned_through_its_index(crowded: Place) -> None:
+    bench, store = crowded.bench, crowded.bench.store
+    assert isinstance(store, SQLStore)
+    with statements(store) as sent:
+        assert store.prune(PruneRequest({"done": STORED - 5}, 0)) == 5
+    assert "ix_runs_history" in " ".join(plans(crowded, sent))
+    assert len([run for run in bench.runs() if run.state is RunState.COMPLETED]) == STORED - 5
