@@ -18,7 +18,7 @@ _TIMEOUT_S = 600
 _QUIET = 0.25
 """Up to so much of one processor may be taken by others."""
 
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 
 
 @dataclass(slots=True)

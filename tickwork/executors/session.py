@@ -65,6 +65,11 @@ class SessionExecutor(ABC, Generic[S]):
                 raise SchedulerStateError(message)
             self._session = self._opened(environment)
 
+    def forsake(self) -> None:
+        """Forget a session whose threads stayed behind in the parent of this process."""
+        self._session = None
+        self._opening = Lock()
+
     def reserve(self, wanted: int) -> int:
         """Set aside up to `wanted` places and return how many; never blocks."""
         session = self._session

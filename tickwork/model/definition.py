@@ -77,6 +77,30 @@ _PLAIN = {
 _WORDS = {"coalesce": Coalesce, "delivery": Delivery, "scope": Scope}
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "function": str,
+    "name": str,
+    "payload": str,
+    "executor": str,
+    "misfire_grace_us": (int, type(None)),
+    "max_instances": int,
+    "jitter_us": int,
+    "fixed_delay": bool,
+    "max_history": (int, type(None)),
+    "decorated": bool,
+    "disposable": bool,
+}
+
+
+def _check_types(data: Mapping[str, Any]) -> None:
+    for name, kind in _KINDS.items():
+        value = data.get(name, _PLAIN.get(name))
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{name} is {value!r:.50}")
+    if not all(isinstance(tag, str) for tag in data["tags"]):
+        raise TypeError(f"tags are {data['tags']!r:.50}")
+
+
 class DefinitionCodec:
     """Turns definitions into text and back, remembering what it has decoded.
 
@@ -143,6 +167,7 @@ class DefinitionCodec:
             for name, word in _WORDS.items():
                 if name in data:
                     data[name] = word(data[name])
+            _check_types(data)
             return Definition(**data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UnreadableRecordError(

@@ -21,7 +21,7 @@ from tickwork.model.callables import (
     name_of,
     unwrapped_partial,
 )
-from tickwork.model.modules import MAIN_NAMES, imported, main_name
+from tickwork.model.modules import MAIN_NAMES, imported, main_name, script_name
 from tickwork.model.signatures import check_signature
 
 __all__ = [
@@ -169,7 +169,9 @@ def _verify(function: Callable[..., Any], reference: str) -> None:
 
 
 def _main_name_of(function: Callable[..., Any]) -> str:
-    name = main_name()
+    # In a process that multiprocessing spawns, the script isn't the main module while it runs.
+    file = getattr(function, "__globals__", {}).get("__file__")
+    name = main_name() or (script_name(file) if file else None)
     if name is None:
         raise InvalidReferenceError(
             f"{name_of(function)!r} is defined in the script that is being run, which other "

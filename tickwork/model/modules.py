@@ -14,7 +14,7 @@ from types import ModuleType
 
 from tickwork.errors import InvalidReferenceError
 
-__all__ = ["MAIN_NAMES", "imported", "main_name"]
+__all__ = ["MAIN_NAMES", "imported", "main_name", "script_name"]
 
 MAIN_NAMES = frozenset({"__main__", "__mp_main__"})
 """What the script is called in its own process, and in those that multiprocessing spawns."""
@@ -27,7 +27,19 @@ def main_name() -> str | None:
     if spec is not None:  # run with -m; a directory or a zip file has no other name than __main__
         name: str = spec.name
         return None if name in MAIN_NAMES else name
-    file, stem = _script(main)
+    return _importable(*_script(main))
+
+
+def script_name(file: str) -> str | None:
+    """Return the name under which others import a script, if they can.
+
+    For a process that multiprocessing spawns: it executes the script of its parent as
+    `__mp_main__`, before that is any module of its own.
+    """
+    return _importable(file, PurePath(file).stem)
+
+
+def _importable(file: str, stem: str) -> str | None:
     return stem if stem.isidentifier() and _finds(stem, file, tuple(sys.path)) else None
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, Field, field_serializer
 
 from tickwork.errors import UnreadableRecordError
 from tickwork.model.definition import Definition
@@ -29,11 +29,7 @@ __all__ = [
 ]
 
 
-class _Info(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TaskInfo(_Info):
+class TaskInfo(BaseModel, frozen=True):
     """A task as it stood when it was asked. Durations are seconds, instants aware and in UTC.
 
     `problem` says why the task can't be understood or executed, None where all is well.
@@ -65,7 +61,7 @@ class TaskInfo(_Info):
     updated_at: datetime | None = None
 
 
-class RunInfo(_Info):
+class RunInfo(BaseModel, frozen=True):
     """A run as it stood when it was asked. `lateness` is seconds from due to started."""
 
     id: str
@@ -98,7 +94,7 @@ class RunInfo(_Info):
         return describe_result(encode_result(result))
 
 
-class NodeInfo(_Info):
+class NodeInfo(BaseModel, frozen=True):
     """A started scheduler in some process. `clock_offset` is seconds to the store's clock."""
 
     id: str
@@ -114,7 +110,7 @@ class NodeInfo(_Info):
     unresolved: tuple[str, ...]
 
 
-class SchedulerInfo(_Info):
+class SchedulerInfo(BaseModel, frozen=True):
     """A scheduler as it stood when it was asked."""
 
     state: str

@@ -21,12 +21,14 @@ from tickwork.errors import (
 )
 from tickwork.interfaces import Clock, Reader, Store, Trigger
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
+from tickwork.model.events import TaskAdded, TaskChanged, TaskEvent
+from tickwork.model.listing import page_of_tasks
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited, RunQuery, TaskQuery
 from tickwork.scheduler import planner
 from tickwork.scheduler.declaring import Declared
-from tickwork.scheduler.guard import asked
+from tickwork.scheduler.guard import asked, guarded_trigger
 from tickwork.scheduler.ids import RunIds
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Book:
         self.pending: dict[tuple[str, str], Declared] = {}
         self.connected = False
         self.undeclared: list[tuple[str, str]] = []
+        self._decorated: dict[tuple[str, str], Definition] = {}
 
     def new_id(self) -> str:
         """Return a new id for a task; later ones sort behind it, which keeps indexes compact."""
@@ -61,31 +64,42 @@ class Book:
 
     # --- adding -------------------------------------------------------------------------------
 
-    def add(self, declared: Sequence[Declared]) -> list[tuple[Declared, bool]]:
-        """Add tasks; return each with whether it is new. All are added, or none of a store."""
+    def add(self, declared: Sequence[Declared]) -> list[tuple[Declared, type[TaskEvent] | None]]:
+        """Add tasks; return what happened to each. All are added, or none of a store."""
+        for each in declared:
+            self._refuse_second_decorator(each)
         if not self.connected:
-            return [(each, self._await_connection(each)) for each in declared]
+            for each in declared:
+                self._await_connection(each)
+            return [(each, None) for each in declared]
         by_store: dict[str, list[Declared]] = {}
         for each in declared:
             by_store.setdefault(each.store, []).append(each)
-        fresh: dict[str, bool] = {}
+        happened: dict[tuple[str, str], type[TaskEvent] | None] = {}
         for store, tasks in by_store.items():
-            for each, edited in zip(tasks, self._put(store, tasks), strict=True):
-                fresh[each.id] = edited.task is not None and edited.task.revision == 0
-        return [(each, fresh[each.id]) for each in declared]
+            changes = self._put(store, tasks)
+            happened |= {(store, each.id): changes.get(each.id, TaskAdded) for each in tasks}
+        return [(each, happened[each.store, each.id]) for each in declared]
 
-    def _await_connection(self, declared: Declared) -> bool:
+    def _refuse_second_decorator(self, declared: Declared) -> None:
+        """Refuse a decorator for a task that another one of this process declares differently."""
+        if not declared.definition.decorated or declared.replaces:
+            return
+        key = (declared.store, declared.id)
+        if self._decorated.setdefault(key, declared.definition) != declared.definition:
+            raise _conflict(declared)
+
+    def _await_connection(self, declared: Declared) -> None:
         key = (declared.store, declared.id)
         known = self.pending.get(key)
         if known is None or declared.replaces:
             self.pending[key] = declared
-            return known is None
+            return
         if (known.original or known.definition) != declared.definition:
             raise _conflict(declared)
         # Said again: what was done to it since, a pause or an edit, holds.
         definition = replace(known.definition, target=declared.definition.target)
         self.pending[key] = replace(known, definition=definition)
-        return False
 
     def write_pending(self) -> None:
         """Put what was declared before into the stores."""
@@ -116,16 +130,23 @@ class Book:
                         "isn't wanted any more", task.id, module, extra={"task_id": task.id},
                     )  # fmt: skip
 
-    def _put(self, store: str, declared: Sequence[Declared]) -> list[Edited]:
+    def _put(self, store: str, declared: Sequence[Declared]) -> dict[str, type[TaskEvent] | None]:
+        """Put tasks into a store; return what became of those that were there, by id."""
         now_us = self._clock.now_us()
         by_id = {each.id: each for each in declared}
         new_id = self._ids.at(now_us)
         records = [self._record(each, now_us) for each in declared]
 
-        def decide(existing: TaskRecord, new: TaskRecord) -> Edit:
-            return self._merged(existing, new, by_id[new.id], now_us)
+        changes: dict[str, type[TaskEvent] | None] = {}
 
-        return self._stores[store].put(records, decide, new_id)
+        def decide(existing: TaskRecord, new: TaskRecord) -> Edit:
+            edit = self._merged(existing, new, by_id[new.id], now_us)
+            anew = edit.task is new
+            changes[new.id] = None if edit.unchanged else TaskAdded if anew else TaskChanged
+            return edit
+
+        self._stores[store].put(records, decide, new_id)
+        return changes
 
     def _record(self, declared: Declared, now_us: int) -> TaskRecord:
         record = TaskRecord(
@@ -164,9 +185,7 @@ class Book:
         # A first fire time that lies behind was meant for the first declaration.
         later = declared.first_us is not None and declared.first_us > now_us
         first_us = declared.first_us if later else None
-        return asked(
-            merged.trigger, lambda: planner.reconsidered(existing, changed, now_us, first_us)
-        )
+        return _reconsidered(existing, changed, now_us, first_us)
 
     def _as_declared(self, task: TaskRecord) -> Definition:
         if task.declared is not None:
@@ -199,10 +218,7 @@ class Book:
             altered = alter(definition)
             declared = task.declared or self._codec.encode(definition)
             changed = replace(task, definition=altered, declared=declared, problem=None)
-            return asked(
-                altered.trigger,
-                lambda: planner.reconsidered(task, changed, now_us, first_us),
-            )
+            return _reconsidered(task, changed, now_us, first_us)
 
         self._edit(store, task_id, decide)
 
@@ -373,6 +389,14 @@ class Book:
             for info in infos
         ]
 
+    def find_pending(self, store: str, query: TaskQuery) -> list[TaskRecord]:
+        """Return a page of the tasks that wait for a connection."""
+        if self.connected or query.state not in {None, ScheduleState.PENDING}:
+            return []
+        waiting = [each for (name, _), each in list(self.pending.items()) if name == store]
+        any_state = replace(query, state=None)
+        return page_of_tasks((self._pending_record(each) for each in waiting), any_state)
+
     def find(self, store: str, query: TaskQuery) -> list[TaskRecord]:
         """Return a page of the tasks in a store; pending ones are no part of it."""
         return self.reader(store).find_tasks(query) if self.connected else []
@@ -393,6 +417,16 @@ class Book:
         found = [(run, name) for name in stores for run in self.reader(name).find_runs(wide)]
         found.sort(key=lambda each: each[0].id, reverse=True)
         return found[query.offset : query.offset + query.limit]
+
+
+def _reconsidered(task: TaskRecord, changed: TaskRecord, now_us: int, first_us: int | None) -> Edit:
+    """Do the planner's `reconsidered`; a trigger that fails can still be replaced by another."""
+    before, after = planner.definition_of(task).trigger, planner.definition_of(changed).trigger
+    due = None
+    if before != after or first_us is not None:
+        told = guarded_trigger(before, planner.owed, task, now_us)
+        due = told.value or planner.untold(task, now_us, f"its trigger failed: {told.error!r}")
+    return asked(after, lambda: planner.reconsidered(task, changed, now_us, first_us, due))
 
 
 def _problem(info: TaskInfo, executors: set[str], unresolved: set[str]) -> str | None:

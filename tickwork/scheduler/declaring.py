@@ -148,12 +148,12 @@ class Declarer:
             target=target if local else None,
             **read_changes({name: given[name] for name in POLICIES if name in given}),
         )
-        paused = bool(given.get("paused", False))
+        paused = _flag("paused", given.get("paused", False))
         first_us = None
         if "next_run_time" in given:
             paused = paused or given["next_run_time"] is None
             first_us = self.instant(given["next_run_time"])
-        replaces = bool(given.get("replace_existing", False))
+        replaces = _flag("replace_existing", given.get("replace_existing", False))
         task_id, unnamed = self._id(given.get("id"), definition, store, decorated=decorated)
         return Declared(
             id=task_id,
@@ -237,9 +237,9 @@ class Declarer:
     def _refuse_hopeless(self, target: Callable[..., Any], executor: str, *, local: bool) -> None:
         if is_generator_callable(target):
             raise TaskConfigurationError(
-                f"{name_of(target)} is a generator function: calling it executes nothing of it. Make "
-                "the generator, advance it once, and pass its send as the function; or call it "
-                "inside a function"
+                f"{name_of(target)} is a generator function: calling it executes nothing of it. "
+                "Make the generator, advance it once, and pass its send as the function; or call "
+                "it inside a function"
             )
         if local and self.executors[executor] == "processpool":
             raise TaskConfigurationError(

@@ -29,7 +29,7 @@ class Held(Job):
 
     __slots__ = ("definition", "fence", "holding", "marked", "received_us", "run")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  one a run: keywords would cost more than the rest
         self,
         holding: Holding,
         run: RunRecord,
@@ -85,7 +85,7 @@ def _result_text(outcome: Outcome) -> tuple[str | None, str | None]:
         return outcome.result, outcome.note
     encoded = guarded(lambda: encode_result(outcome.result))
     if encoded.error is not None:
-        return None, f"the result could not be stored: {encoded.error}"
+        return None, f"the result is not kept: {encoded.error}"
     return encoded.value, None
 
 

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from uuid import uuid4
 
 from tickwork.errors import InvalidInputError, SchedulerStateError, TickworkError
@@ -47,7 +48,8 @@ _EXECUTORS = ("asyncio", "threadpool", "processpool")
 _LOCAL = "local"
 _LISTED = 1_000
 
-Listener = TypeVar("Listener", bound=Callable[[Any], Any])
+E = TypeVar("E", bound=Event)
+L = TypeVar("L", bound=Callable[..., Any])
 
 
 class SchedulerLife:
@@ -299,21 +301,23 @@ class SchedulerLife:
 
     # --- telling ------------------------------------------------------------------------------
 
-    def on(
-        self, event: type[Event], callback: Listener | None = None
-    ) -> Listener | Callable[[Listener], Listener]:
+    @overload
+    def on(self, event: type[E]) -> Callable[[L], L]: ...
+
+    @overload
+    def on(self, event: type[E], callback: Callable[[E], Any]) -> Callable[[E], Any]: ...
+
+    def on(self, event: type[Any], callback: Callable[..., Any] | None = None) -> Any:
         """Tell a function or coroutine function of each event of a class; also a decorator.
 
         Listeners are called one after the other in a thread of their own; coroutines run on the
         event loop on which the scheduler was started.
         """
         if callback is None:
+            return partial(self._listen, event)
+        return self._listen(event, callback)
 
-            def decorate(function: Listener) -> Listener:
-                self._listeners.add(event, function)
-                return function
-
-            return decorate
+    def _listen(self, event: type[Event], callback: L) -> L:
         self._listeners.add(event, callback)
         return callback
 
@@ -336,8 +340,8 @@ class SchedulerLife:
         self._runtime = None
         self._listeners.forsake()
         self._book.connected = False
-        for store in self._stores.values():
-            forsake = getattr(store, "forsake", None)
+        for part in (*self._stores.values(), *self._executors.values(), self._registry):
+            forsake = getattr(part, "forsake", None)
             if forsake is not None:
                 forsake()
 

@@ -154,7 +154,8 @@ class StoreLoop:
             return self._store_failed(error, now_us)
         except Exception as error:
             # The one broad except of the loop: whatever it is, the next tick comes.
-            logger.exception("tick failed; going on", extra={"node": self.node_id})
+            if not self._retry_us:
+                logger.exception("tick failed; going on", extra={"node": self.node_id})
             return self._store_failed(error, now_us)
         if self._retry_us:
             self._retry_us = 0
@@ -314,21 +315,24 @@ class StoreLoop:
         if deferral.function is not None:
             problem = self._registry.resolve(deferral.function)
             if problem is None:
+                self._exclusions.forget_function(deferral.function)
+                self._membership.unresolved = tuple(sorted(self._exclusions.functions()))
                 return
             reason = problem
             self._leave_function(deferral.function, reason, now_us)
-        if not self._exclusions.add_task(task_id, reason, now_us):
+        if not self._exclusions.is_news(task_id, reason):
+            self._exclusions.add_task(task_id, reason, now_us)
             return
+        # Written first: what can't be written now is news again when the store answers.
+        self.store.edit(
+            [task_id], lambda task: Edit(replace(task, problem=reason)), self._ids.at(now_us)
+        )
+        self._exclusions.add_task(task_id, reason, now_us)
         logger.error(
             "task can't be executed here: %s (%s)", task_id, reason, extra={"task_id": task_id}
         )
         self._announcer.emit(
             TaskUnplannable, task_id=task_id, store=self._announcer.store, reason=reason
-        )
-        self.store.edit(
-            [task_id],
-            lambda task: Edit(replace(task, problem=reason)),
-            self._ids.at(now_us),
         )
 
     def _leave_function(self, reference: str, problem: str, now_us: int) -> None:

@@ -44,10 +44,12 @@ __all__ = [
     "describe_range",
     "manual_run",
     "new_task",
+    "owed",
     "plan",
     "reconsidered",
     "resumed",
     "take_over",
+    "untold",
 ]
 
 RUNS_A_PLAN = 1_000
@@ -270,7 +272,7 @@ def new_task(task: TaskRecord, now_us: int, first_us: int | None = None) -> Task
     timing = timing_of(definition.trigger, now_us)
     # Strictly after the last instant before now: what is due at this very instant still counts.
     fire_us = first_us if first_us is not None else timing.next_us(now_us - 1)
-    if fire_us is None:
+    if fire_us is None and definition.trigger.kind == "date":
         fire_us = only_fire_time(timing, now_us)
     record = replace(task, anchor_us=now_us, timing=timing, created_us=now_us, updated_us=now_us)
     return _placed(record, fire_us)
@@ -290,75 +292,83 @@ def _placed(task: TaskRecord, fire_us: int | None) -> TaskRecord:
     return task
 
 
-def reconsidered(
-    task: TaskRecord, changed: TaskRecord, now_us: int, first_us: int | None = None
+def reconsidered(  # noqa: PLR0917  four facts and what they owe
+    task: TaskRecord,
+    changed: TaskRecord,
+    now_us: int,
+    first_us: int | None = None,
+    due: Plan | None = None,
 ) -> Edit:
     """Return `changed`, with a new definition or `first_us` as its first fire time, as an edit.
 
-    What the task owes by its old schedule is planned by its old policies first: a change loses
-    nothing. A new schedule begins strictly after now, counted from now.
+    With another trigger or first fire time, what the task owes by its old schedule is dealt with
+    first, as `due` says (see `owed`): a change loses nothing. The new schedule then begins strictly
+    after now, counted from now. Other changes leave fire times and phase as they are.
 
     Raises:
         TaskConfigurationError: fire times at or after `first_us` are dealt with already.
     """
+    changed = replace(changed, timing=None, updated_us=now_us)
     same = definition_of(changed).trigger == definition_of(task).trigger
-    owed = _owed(task, now_us, to_the_end=not same or first_us is not None)
-    changed = replace(
-        changed,
-        timing=None,
-        updated_us=now_us,
-        fire_us=owed.fire_us,
-        planned_us=owed.planned_us,
-        catchup_us=owed.catchup_us,
-    )
+    if same and first_us is None:
+        jitter_us = definition_of(changed).jitter_us
+        if changed.due_us is not None and jitter_us != definition_of(task).jitter_us:
+            _placed(changed, changed.fire_us)
+        return Edit(changed)
+    due = due or owed(task, now_us)
+    changed = replace(changed, planned_us=due.planned_us, catchup_us=None)
     if first_us is not None:
-        if owed.planned_us is not None and first_us <= owed.planned_us:
+        if due.planned_us is not None and first_us <= due.planned_us:
             raise TaskConfigurationError(
                 f"next_run_time {from_us(first_us).isoformat()} lies at or before "
-                f"{from_us(owed.planned_us).isoformat()}, up to which fire times are dealt with; "
+                f"{from_us(due.planned_us).isoformat()}, up to which fire times are dealt with; "
                 "name a later one, or run the task now with run()"
             )
-        return Edit(_placed(changed, first_us), owed.runs)
-    if not same:
+    else:
         changed.anchor_us = now_us
-        if changed.state is ScheduleState.FINISHED:
-            changed.state = ScheduleState.SCHEDULED
-        return Edit(_placed(changed, _first_of_new_schedule(changed, now_us)), owed.runs)
-    if task.state is ScheduleState.SCHEDULED and owed.state is ScheduleState.SCHEDULED:
-        waits = owed.fire_us is None
-        return Edit(changed if waits else _placed(changed, owed.fire_us), owed.runs)
-    changed.state = owed.state
-    changed.due_us = None
-    return Edit(changed, owed.runs)
+        first_us = _first_of_new_schedule(changed, now_us)
+    if changed.state is ScheduleState.FINISHED:
+        changed.state = ScheduleState.SCHEDULED
+    return Edit(_placed(changed, first_us), due.runs)
 
 
-def _owed(task: TaskRecord, now_us: int, *, to_the_end: bool) -> Plan:
-    """Return a plan of what is due before a change; while paused it is what was skipped.
+def owed(task: TaskRecord, now_us: int) -> Plan:
+    """Return a plan of all that is due before a change of schedule, which leaves nothing due.
 
-    With `to_the_end` it leaves nothing due: what one plan can't hold becomes a skipped record.
+    While paused it is what was skipped. What one plan can't hold becomes a skipped record.
     """
-    if task.state is ScheduleState.PAUSED and to_the_end and task.fire_us is not None:
+    if task.state is ScheduleState.PAUSED and task.fire_us is not None:
         edit = resumed(task, now_us)
         planned_us = edit.task.planned_us if edit.task else task.planned_us
         return Plan(edit.runs, ScheduleState.PAUSED, None, None, planned_us)
     if task.state is not ScheduleState.SCHEDULED:
-        return Plan((), task.state, task.fire_us, None, task.planned_us, task.catchup_us)
-    owed = plan(task, now_us)
-    if owed.catchup_us is None or owed.fire_us is None or not to_the_end:
-        return owed
-    backlog = _Backlog(task, _timing(task), owed.fire_us, owed.catchup_us)
-    last_us = backlog.last_due(owed.fire_us, owed.catchup_us) or owed.fire_us
-    rest = backlog.record(RunState.SKIPPED, last_us, owed.fire_us, last_us, owed.catchup_us)
+        return Plan((), task.state, None, None, task.planned_us)
+    first = plan(task, now_us)
+    if first.fire_us is None or first.due_us is None or first.due_us > now_us:
+        return first
+    backlog = _Backlog(task, _timing(task), first.fire_us, now_us)
+    last_us = backlog.last_due(first.fire_us, now_us) or first.fire_us
+    rest = backlog.record(RunState.SKIPPED, last_us, first.fire_us, last_us, now_us)
     rest = rest._replace(reason="its schedule was changed before they could be planned")
-    runs = (*owed.runs, rest)
-    return owed._replace(runs=runs, planned_us=rest.last_us, fire_us=None, catchup_us=None)
+    return first._replace(runs=(*first.runs, rest), planned_us=rest.last_us)
+
+
+def untold(task: TaskRecord, now_us: int, reason: str) -> Plan:
+    """Return what takes the place of `owed` where the trigger fails that should tell it."""
+    if task.fire_us is None or task.fire_us > now_us:
+        return Plan((), task.state, None, None, task.planned_us)
+    first_us = task.fire_us
+    skipped = PlannedRun(
+        RunState.SKIPPED, first_us, first_us, first_us, now_us, exact=False, reason=reason
+    )
+    return Plan((skipped,), task.state, None, None, now_us)
 
 
 def _first_of_new_schedule(task: TaskRecord, now_us: int) -> int | None:
     after_us = now_us if task.planned_us is None else max(now_us, task.planned_us)
     timing = _timing(task)
     fire_us = timing.next_us(after_us)
-    if fire_us is not None:
+    if fire_us is not None or definition_of(task).trigger.kind != "date":
         return fire_us
     only_us = only_fire_time(timing, after_us)
     planned = task.planned_us is not None and only_us is not None and only_us <= task.planned_us

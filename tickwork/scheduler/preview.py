@@ -21,7 +21,7 @@ def preview(trigger: Trigger, now_us: int, count: int) -> list[datetime]:
     """Return the next fire times of a trigger that would be added now, in UTC."""
     timing = timing_of(trigger, now_us)
     found = _listed(timing, now_us - 1, count)
-    if found or not count:
+    if found or not count or trigger.kind != "date":
         return found
     only_us = only_fire_time(timing, now_us)
     return [] if only_us is None else [from_us(only_us)]

@@ -33,6 +33,10 @@ class FunctionRegistry:
         with self._lock:
             self._known[reference] = function
 
+    def forsake(self) -> None:
+        """Forget a lock that a thread of the parent of this process may hold."""
+        self._lock = Lock()
+
     def target(self, definition: Definition) -> Callable[..., Any] | None:
         """Return the function of a definition if it is at hand, without importing anything."""
         return definition.target or self._known.get(definition.function)
@@ -64,11 +68,18 @@ class Exclusions:
         """Leave the tasks of a function alone for a while."""
         self._functions[reference] = (now_us + _RETRIED_AFTER_US, reason)
 
-    def add_task(self, task_id: str, reason: str, now_us: int) -> bool:
-        """Leave a task alone for a while; False if that was so before for the same reason."""
+    def forget_function(self, reference: str) -> None:
+        """Say that a function can be had after all."""
+        self._functions.pop(reference, None)
+
+    def is_news(self, task_id: str, reason: str) -> bool:
+        """Whether a task wasn't left alone before for the same reason."""
         known = self._tasks.get(task_id)
-        self._tasks[task_id] = (now_us + _RETRIED_AFTER_US, reason)
         return known is None or known[1] != reason
+
+    def add_task(self, task_id: str, reason: str, now_us: int) -> None:
+        """Leave a task alone for a while."""
+        self._tasks[task_id] = (now_us + _RETRIED_AFTER_US, reason)
 
     def functions(self) -> dict[str, str]:
         """Return the functions that can't be had, with the reasons."""

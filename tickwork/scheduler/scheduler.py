@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from tickwork.errors import InvalidInputError, TaskConfigurationError, TaskNotFoundError
 from tickwork.model.definition import Unreadable
 from tickwork.model.events import (
-    TaskAdded,
     TaskChanged,
     TaskPaused,
     TaskRemoved,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tickwork.interfaces import Trigger
-    from tickwork.model.records import TaskRecord
     from tickwork.model.snapshots import NodeInfo, RunInfo, SchedulerInfo, TaskInfo
     from tickwork.scheduler.declaring import Declared
 
@@ -150,11 +148,10 @@ class Scheduler(SchedulerLife):
     def _add(self, declared: Sequence[Declared]) -> list[Task]:
         self._stay_in_process()
         tasks = []
-        for each, fresh in self._book.add(declared):
+        for each, happened in self._book.add(declared):
             tasks.append(Task._bound(self, each.store, each.id))  # noqa: SLF001  its other half
-            if self._book.connected:
-                kind = TaskAdded if fresh else TaskChanged
-                self._tell(kind, task_id=each.id, store=each.store)
+            if happened is not None:
+                self._tell(happened, task_id=each.id, store=each.store)
         self._wake({each.store for each in declared})
         return tasks
 
@@ -318,9 +315,10 @@ class Scheduler(SchedulerLife):
         )
         found = []
         for name in self._named(store):
-            if query.state in {None, ScheduleState.PENDING} and not self._book.connected:
-                keys = [key for key in list(self._book.pending) if key[0] == name]
-                found += [task_info(*_pending(self._book.record(*key), name)) for key in keys]
+            pending = ScheduleState.PENDING
+            found += [
+                task_info(task, name, pending) for task in self._book.find_pending(name, query)
+            ]
             stored = [task_info(task, name) for task in self._book.find(name, query)]
             found += self._book.explained(stored, name)
         return found
@@ -414,13 +412,6 @@ class Scheduler(SchedulerLife):
 
 class AsyncIOScheduler(Scheduler):
     """The scheduler under the name that this field's users know; it is the same in all."""
-
-
-def _pending(
-    found: tuple[TaskRecord, ScheduleState], store: str
-) -> tuple[TaskRecord, str, ScheduleState]:
-    record, state = found
-    return record, store, state
 
 
 def _states(status: Any) -> frozenset[RunState] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tickwork.errors import SchedulerStateError
+from tickwork.errors import SchedulerStateError, TaskConfigurationError
 from tickwork.scheduler.facade import AsyncFacade
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tickwork.scheduler.scheduler import Scheduler
 
 __all__ = ["Run", "Task"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Task:
@@ -60,7 +62,7 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task {self._id!r}>" if self._id else f"<Task of {self.fn!r}, not submitted>"
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: F) -> F:
         """Submit a copy of this definition for a function, and return the function as it is."""
         if self._scheduler is None or self.fn is not None:
             raise SchedulerStateError(
@@ -120,6 +122,10 @@ class Task:
 
     def update(self, **changes: Any) -> Task:
         """Change options, trigger or arguments; see `Scheduler.update_task`."""
+        if "store" in changes:
+            raise TaskConfigurationError(
+                "a task stays where it is; add it to the other store and remove this one"
+            )
         if self._scheduler is None:
             self.options |= changes
             return self

@@ -126,7 +126,7 @@ def _has_power(kind: type, power: type) -> bool:
 
 
 def only_fire_time(timing: Timing, now_us: int) -> int | None:
-    """Return the fire time of a schedule that is a single instant at or before now.
+    """Return the fire time of a date that lies at or before now.
 
     Such a task fires late rather than never; what any other schedule asked for before its task was
     there is no concern of it.

@@ -220,9 +220,8 @@ class FaultyStore:
 
     def nodes(self) -> list[NodeRecord]:
         """Do the reader's `nodes`."""
-        return self._call("nodes", lambda: self._reader.nodes())
+        return self._call("nodes", self._reader.nodes)
 
     def counts(self) -> Mapping[str, int]:
         """Do the reader's `counts`."""
-        return self._call("counts", lambda: self._reader.counts())
-
+        return self._call("counts", self._reader.counts)

@@ -715,7 +715,7 @@ def policies(chance: random.Random) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(TRIGGERS), st.booleans(), st.booleans())
 def test_each_fire_time_is_accounted_for_exactly_once(
     seed: int, trigger: Trigger, few: bool, told: bool

@@ -294,54 +294,47 @@ def test_a_run_that_goes_on_when_its_task_is_removed_ends_as_it_ends(home: Home)
 # --- looking ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def shown(home: Home) -> Scheduler:
+SELECTIONS: list[tuple[dict[str, Any], str]] = [
+    ({}, "abcd"),
+    ({"state": "scheduled"}, "ac"),
+    ({"state": "paused"}, "b"),
+    ({"state": "finished"}, "d"),
+    ({"state": "pending"}, ""),
+    ({"tag": "x"}, "ac"),
+    ({"tag": "home"}, "a"),
+    ({"tag": "hom"}, ""),
+    ({"tag": "%"}, ""),
+    ({"executor": "inline"}, "d"),
+    ({"function": "tests.unit.scheduler.jobs:note"}, "ac"),
+    ({"trigger": "interval"}, "ab"),
+    ({"search": "_"}, "d"),
+    ({"search": "%"}, "d"),
+    ({"search": "ash"}, "a"),
+    ({"search": "WASH"}, "a"),
+    ({"tag": "x", "trigger": "cron"}, "c"),
+    ({"sort": "-id"}, "dcba"),
+    ({"sort": "name", "limit": 2}, "ca"),
+    ({"sort": "next_run_time"}, "acbd"),
+    ({"sort": "-next_run_time"}, "cabd"),
+    ({"sort": "created_at"}, "abcd"),
+    ({"limit": 2}, "ab"),
+    ({"limit": 2, "offset": 2}, "cd"),
+    ({"limit": 2, "offset": 3}, "d"),
+    ({"limit": 0}, ""),
+    ({"store": "local"}, ""),
+    ({"store": "default", "limit": 1}, "a"),
+]
+
+
+def test_tasks_are_found_sorted_and_paged(home: Home) -> None:
     scheduler = home.start(executors={"inline": "inline"})
     scheduler.add_task(jobs.note, "interval", minutes=3, id="a", name="Wash", tags=["home", "x"])
     scheduler.add_task(jobs.other, "interval", minutes=2, id="b", name="buy", paused=True)
     scheduler.add_task(jobs.note, "cron", hour=1, id="c", name="Audit", tags=["x"])
     scheduler.add_task(jobs.coroutine, id="d", name="zip_100%", executor="inline")
     scheduler.step()
-    return scheduler
-
-
-@pytest.mark.parametrize(
-    ("filters", "found"),
-    [
-        ({}, "abcd"),
-        ({"state": "scheduled"}, "ac"),
-        ({"state": "paused"}, "b"),
-        ({"state": "finished"}, "d"),
-        ({"state": "pending"}, ""),
-        ({"tag": "x"}, "ac"),
-        ({"tag": "home"}, "a"),
-        ({"tag": "hom"}, ""),
-        ({"tag": "%"}, ""),
-        ({"executor": "inline"}, "d"),
-        ({"function": "tests.unit.scheduler.jobs:note"}, "ac"),
-        ({"trigger": "interval"}, "ab"),
-        ({"search": "_"}, "d"),
-        ({"search": "%"}, "d"),
-        ({"search": "ash"}, "a"),
-        ({"search": "WASH"}, "a"),
-        ({"tag": "x", "trigger": "cron"}, "c"),
-        ({"sort": "-id"}, "dcba"),
-        ({"sort": "name", "limit": 2}, "ca"),
-        ({"sort": "next_run_time"}, "acbd"),
-        ({"sort": "-next_run_time"}, "cabd"),
-        ({"sort": "created_at"}, "abcd"),
-        ({"limit": 2}, "ab"),
-        ({"limit": 2, "offset": 2}, "cd"),
-        ({"limit": 2, "offset": 3}, "d"),
-        ({"limit": 0}, ""),
-        ({"store": "local"}, ""),
-        ({"store": "default", "limit": 1}, "a"),
-    ],
-)
-def test_tasks_are_found_sorted_and_paged(
-    shown: Scheduler, filters: dict[str, Any], found: str
-) -> None:
-    assert "".join(task.id for task in shown.get_tasks(**filters)) == found
+    for filters, found in SELECTIONS:
+        assert "".join(task.id for task in scheduler.get_tasks(**filters)) == found, filters
 
 
 def test_runs_are_found_newest_first(home: Home) -> None:

@@ -42,9 +42,15 @@ def started(store: FaultyStore, tasks: int = 0) -> Iterator[SteppedScheduler]:
     with scheduler:
         for number in range(tasks):
             scheduler.add_task(
-                jobs.note, "interval", seconds=10, id=f"t{number}", args=[f"t{number}"],
-                coalesce="all", max_instances=100, delivery=("at_least_once", "at_most_once")[number % 2],
-            )  # fmt: skip
+                jobs.note,
+                "interval",
+                seconds=10,
+                id=f"t{number}",
+                args=[f"t{number}"],
+                coalesce="all",
+                max_instances=100,
+                delivery=("at_least_once", "at_most_once")[number % 2],
+            )
         yield scheduler
         store.heal()
 
@@ -56,7 +62,9 @@ def check(store: FaultyStore, tasks: int) -> None:
     start_us = to_us(ManualClock().now())
     slots = Counter((run.task_id, run.fire_us) for run in runs)
     assert slots == {
-        (name, start_us + 10 * SECOND * fire): 1 for name in expected for fire in range(1, FIRES + 1)
+        (name, start_us + 10 * SECOND * fire): 1
+        for name in expected
+        for fire in range(1, FIRES + 1)
     }
     assert {(run.state, run.fire_count, run.attempt) for run in runs} == {
         (RunState.COMPLETED, 1, 1)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tests.unit.stores.conftest import Place
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.policies import ScheduleState
 from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
 from tickwork.stores.sql import SQLStore
 from tickwork.testing.store_contract.bench import (
@@ -19,6 +19,8 @@ from tickwork.testing.store_contract.bench import (
     T0,
     Bench,
     decide_never,
+    finished,
+    given_back,
     task,
 )
 
@@ -27,7 +29,7 @@ STORED = 100_000
 
 @pytest.fixture
 def crowded(opened: Place) -> Place:
-    """A store with 100,000 tasks and as many runs that are over; nothing is due."""
+    """A store with 100,000 tasks, most with ten runs that are over; nothing is due."""
     bench = opened.bench
     bench.register(NODE)
     bench.put(task("model", T0 + MINUTE), task("over", None, state=ScheduleState.FINISHED))
@@ -39,6 +41,7 @@ def crowded(opened: Place) -> Place:
             new = {"id": "printf('m%06d', n)", "due_us": "due_us + n", "fire_us": "fire_us + n"}
             if table == "runs":
                 new |= {"state": "'completed'", "node": "NULL", "finished_us": "due_us"}
+                new["task_id"] = "printf('m%06d', n / 10)"
             values = ", ".join(new.get(name, name) for name in names)
             connection.execute(
                 f"WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many "  # noqa: S608
@@ -87,7 +90,6 @@ IDLE: dict[str, Callable[[Bench], object]] = {
     "plan_with_exclusions": lambda bench: bench.plan(decide_never, eligibility=_some_left_out()),
     "lease": lambda bench: bench.lease(),
     "recover": lambda bench: bench.recover(decide_never, node=OTHER),
-    "prune": lambda bench: bench.store.prune(PruneRequest({}, T0)),
 }
 
 
@@ -100,15 +102,11 @@ def test_an_idle_step_only_reads_a_little(crowded: Place, step: str) -> None:
         writer.execute("BEGIN IMMEDIATE")
         IDLE[step](crowded.bench)
         writer.execute("ROLLBACK")
-    assert [each for each, _ in sent if each.startswith("BEGIN")] == ["BEGIN"] * len(
-        [each for each, _ in sent if each.startswith("BEGIN")]
-    )
     found = plans(crowded, sent)
     assert found
     for each in found:
-        small = "tickwork_nodes" in each
-        ordered = each == "SCAN tickwork_runs USING INDEX sqlite_autoindex_tickwork_runs_1"
-        assert small or ordered or not each.startswith("SCAN"), found
+        # Nodes are few.
+        assert "tickwork_nodes" in each or not each.startswith("SCAN"), found
         assert "TEMP B-TREE" not in each, found
 
 
@@ -119,8 +117,6 @@ def test_planning_and_finishing_use_indexes(crowded: Place) -> None:
     with statements(store) as sent:
         reply = bench.plan(now_us=T0 + MINUTE + 500)
         assert len(reply.leased) == 501
-        from tickwork.testing.store_contract.bench import finished, given_back
-
         first, second, *others = (each.run for each in reply.leased)
         bench.finish(given_back(first), given_back(second, started=True, error="[]"))
         bench.finish(*(finished(each, follows=True) for each in others))
@@ -135,14 +131,23 @@ def test_shutdown_tasks_are_found_through_their_index(crowded: Place) -> None:
     assert isinstance(store, SQLStore)
     with statements(store) as sent:
         store.find_tasks(TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED))
-    [*_, search, _sort] = [*plans(crowded, sent), ""]
-    assert "ix_tasks_shutdown" in " ".join(plans(crowded, sent)), search
+    assert "ix_tasks_shutdown" in " ".join(plans(crowded, sent))
 
 
-def test_a_history_is_pruned_through_its_index(crowded: Place) -> None:
+def test_looking_for_what_to_forget_takes_no_lock(crowded: Place) -> None:
+    with crowded.driver() as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert crowded.bench.store.prune(PruneRequest({"m000007": 10}, T0)) == 0
+        writer.execute("ROLLBACK")
+
+
+def test_histories_are_found_through_an_index(crowded: Place) -> None:
     bench, store = crowded.bench, crowded.bench.store
     assert isinstance(store, SQLStore)
     with statements(store) as sent:
-        assert store.prune(PruneRequest({"done": STORED - 5}, 0)) == 5
-    assert "ix_runs_history" in " ".join(plans(crowded, sent))
-    assert len([run for run in bench.runs() if run.state is RunState.COMPLETED]) == STORED - 5
+        assert len(bench.runs("m000007")) == 10
+    assert "task_id=?" in " ".join(plans(crowded, sent))
+    with statements(store) as sent:
+        assert store.prune(PruneRequest({"m000007": 8}, 0)) == 2
+    assert "task_id=?" in " ".join(plans(crowded, sent))
+    assert len(bench.runs("m000007")) == 8

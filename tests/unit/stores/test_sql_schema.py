@@ -110,7 +110,7 @@ def test_many_may_open_a_new_database_at_once(place: Place) -> None:
 
 def test_prefixes_keep_stores_apart(place: Place) -> None:
     one, other = place.open(place.store(prefix="a_")), place.open(place.store(prefix="b_"))
-    one.put([task()], lambda *_: None, str)  # type: ignore[arg-type,return-value]
+    one.put([task()], lambda *_: None, str)  # type: ignore[arg-type]
     assert one.get_task("task") == task()
     assert other.get_task("task") is None
     assert _differences(place, "a_") == _differences(place, "b_") == []

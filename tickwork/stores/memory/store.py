@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
-from tickwork.model.policies import ScheduleState
+from tickwork.model.listing import page_of_tasks
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
     Batch,
@@ -27,6 +28,8 @@ from tickwork.stores.memory import editing, finishing, listing, nodes, planning
 from tickwork.stores.memory.shelves import Shelves
 
 __all__ = ["MemoryStore"]
+
+_PARENTS = "it was under way in the parent of this process, which has a store of its own"
 
 
 class MemoryStore:
@@ -55,6 +58,20 @@ class MemoryStore:
             self._opened = max(0, self._opened - 1)
             if not self._opened:
                 self._environment = None
+
+    def forsake(self) -> None:
+        """Let go of what the parent of this process executes; this is a copy of its store."""
+        self._lock = RLock()
+        self._environment = None
+        self._shelves.nodes.clear()
+        for leased in self._shelves.leased.values():
+            for run in leased.values():
+                run.state, run.node, run.reason = RunState.LOST, None, _PARENTS
+                run.finished_us = run.due_us
+                task = self._shelves.tasks.get(run.task_id)
+                if task is not None and task.generation == run.generation:
+                    task.active -= 1
+        self._shelves.leased.clear()
 
     def _now_us(self) -> int:
         if self._environment is None:
@@ -111,7 +128,7 @@ class MemoryStore:
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
         with self._lock:
-            return [copied(task) for task in listing.tasks(self._shelves, query)]
+            return [copied(task) for task in page_of_tasks(self._shelves.tasks.values(), query)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         with self._lock:

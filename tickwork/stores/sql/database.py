@@ -94,7 +94,7 @@ class Database:
             connection.info[_CONFIGURED] = synchronous
             cursor = connection.connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()  # type: ignore[func-returns-value]
+            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
                 cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute(f"PRAGMA synchronous={synchronous}")

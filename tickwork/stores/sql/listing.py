@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, literal, or_, select
+from sqlalchemy import Connection, Select, delete, func, literal, literal_column, or_, select
 
 from tickwork.errors import InvalidInputError
 from tickwork.model.policies import TERMINAL, ScheduleState
@@ -201,7 +201,8 @@ def _finished_tasks(session: Session, connection: Connection, request: PruneRequ
     tasks, runs = session.tables.tasks, session.tables.runs
     has_runs = select(runs.c.id).where(runs.c.task_id == tasks.c.id).exists()
     finished = select(tasks.c.id).where(
-        tasks.c.state == ScheduleState.FINISHED.value,
+        # As a literal: SQLite can't tell from a parameter that a partial index is meant.
+        tasks.c.state == literal_column(f"'{ScheduleState.FINISHED.value}'"),
         tasks.c.active == 0,
         tasks.c.disposable.is_(True),
         tasks.c.updated_us < request.before_us,

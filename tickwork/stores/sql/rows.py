@@ -1,6 +1,7 @@
 """Rows as records, and records as rows."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -74,11 +75,11 @@ def task_of(row: Row[Any], codec: DefinitionCodec) -> TaskRecord:
     )
 
 
-def planable_of(row: Row[Any], codec: DefinitionCodec) -> TaskRecord:
+def planable_of(row: Sequence[Any], codec: DefinitionCodec) -> TaskRecord:
     """Return the part of a task's row that planning needs; its columns are `PLANABLE`."""
-    _, state, text, *rest = row
-    given = dict(zip(_NUMBERS, rest, strict=True))
-    return TaskRecord(id=row[0], state=_TASK_STATES[state], definition=codec.read(text), **given)
+    given = dict(zip(_NUMBERS, row[3:], strict=True))
+    state, definition = _TASK_STATES[row[1]], codec.read(row[2])
+    return TaskRecord(id=row[0], state=state, definition=definition, **given)
 
 
 def task_row(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:

@@ -93,6 +93,13 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         _number("updated_us"),
     )
     _partial(prefix, "tasks_due", table.c.due_us)
+    finished = table.c.state == "finished"
+    Index(
+        f"{prefix}ix_tasks_finished",
+        table.c.updated_us,
+        sqlite_where=finished,
+        postgresql_where=finished,
+    )
     waits = table.c.trigger_kind == "shutdown"
     Index(
         f"{prefix}ix_tasks_shutdown",
@@ -143,6 +150,7 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
         table.c.fire_us,
         unique=True,
     )
+    Index(f"{prefix}ix_runs_history", table.c.task_id, table.c.id)
     _partial(prefix, "runs_available", table.c.available_us)
     _partial(prefix, "runs_node", table.c.node)
     _partial(prefix, "runs_queued", table.c.queued_us, table.c.task_id)

@@ -59,6 +59,7 @@ __all__ = [
     "once",
     "pending",
     "queued",
+    "raised",
     "removed",
     "runs_now",
     "task",
@@ -160,6 +161,15 @@ def _pending_again(run: RunRecord, _: Definition | Unreadable | None) -> Verdict
 
 def _nothing(_: TaskRecord, __: int) -> None:
     return None
+
+
+def raised(kind: type[Exception], call: Callable[[], object]) -> str:
+    """Return the message of the error that a call must raise."""
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{kind.__name__} must be raised")
 
 
 class Dump(NamedTuple):

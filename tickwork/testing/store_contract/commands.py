@@ -28,17 +28,25 @@ _VERDICT = st.sampled_from(
 )
 
 
-def command_machine(make_pair: Callable[[], Pair]) -> Callable[[], RuleBasedStateMachine]:
-    """Return what makes machines, each with a pair of its own."""
-    return lambda: _Commands(make_pair())
+def command_machine(make_pair: Callable[[], Pair]) -> type[RuleBasedStateMachine]:
+    """Return a kind of machine, each of which has a pair of its own."""
+
+    class Commands(_Commands):
+        def make_pair(self) -> Pair:
+            return make_pair()
+
+    return Commands
 
 
 class _Commands(RuleBasedStateMachine):
     """Gives commands to a pair of stores."""
 
-    def __init__(self, pair: Pair) -> None:
+    def make_pair(self) -> Pair:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
         super().__init__()
-        self.pair = pair
+        pair = self.pair = self.make_pair()
         self.numbers = count(3)
         for node in NODES:
             pair.beat(node, leaving=False)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import Edit, Mark

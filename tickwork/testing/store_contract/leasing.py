@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from tickwork.model.definition import Unreadable
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord
 from tickwork.model.steps import Edit, Eligibility, LeaseReply, Verdict
@@ -202,7 +201,7 @@ class LeasingContract(StoreCase):
     # -- what can't be executed
 
     def test_runs_of_unreadable_tasks_are_deferred(self) -> None:
-        """They stay pending and are named; the others are leased, and once left out, all is told."""
+        """They stay pending and are named; the others are leased."""
         with self.bench() as bench:
             _pending(bench, bad=T0 - 1, fine=T0)
             bench.spoil("bad")

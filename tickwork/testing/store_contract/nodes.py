@@ -23,7 +23,6 @@ from tickwork.testing.store_contract.bench import (
     T0,
     Bench,
     decide_never,
-    finished,
     given_back,
     once,
     pending,

@@ -80,10 +80,12 @@ class Pair:
         self.both(_shown)
 
     def pass_time(self, by_us: int) -> None:
+        """Set both clocks on."""
         for bench in self.benches:
             bench.now_us += by_us
 
     def put(self, name: str, *, again: bool, paused: bool, max_instances: int) -> None:
+        """Add a task, or put another one in its place, or its definition into the one there."""
         due_us = self.benches[0].now_us + 100 * NAMES.index(name)
         new = task(
             name,
@@ -102,6 +104,7 @@ class Pair:
         self.both(lambda bench: [_plain(each.task) for each in bench.put(new, decide=decide)])
 
     def edit(self, names: Sequence[str], kind: str) -> None:
+        """Change tasks; a name may be there twice."""
         instants = [next(self._instant) for _ in names]
 
         def say(bench: Bench) -> Any:
@@ -123,6 +126,7 @@ class Pair:
         self.both(say)
 
     def beat(self, node: str, *, leaving: bool) -> None:
+        """Register a node, renew its lease, or let it go."""
         known = node in self.alive
         record = NodeRecord(id=node, beat_us=T0 if known else 0)
         answer = self.both(lambda bench: bench.store.beat(record, LEASE_US, leaving=leaving))
@@ -132,6 +136,7 @@ class Pair:
             self.alive.discard(node)
 
     def plan(self, node: str, kind: str, limit: int, room: int) -> None:
+        """Plan, and remember what was leased."""
         self._lease_from(
             lambda bench: bench.plan(
                 _decision(kind), node=node, limit=limit, capacity={EXECUTOR: room}
@@ -139,6 +144,7 @@ class Pair:
         )
 
     def lease(self, node: str, room: int, *, suspects: bool) -> None:
+        """Lease, and remember what was leased."""
         self._lease_from(
             lambda bench: bench.lease(node=node, capacity={EXECUTOR: room}, suspects=suspects)
         )
@@ -170,7 +176,9 @@ class Pair:
         for _ in named:
             next(self._instant)
 
-    def recover(self, node: str, verdict: Verdict, held: bool | None) -> None:
+    def recover(self, node: str, verdict: Verdict, *, held: bool | None) -> None:
+        """Take over what dead nodes hold; where told, the node holds all of its runs or none."""
+
         def say(bench: Bench) -> Any:
             mine = frozenset(run.id for run in bench.runs() if run.node == node)
             reply = bench.recover(
@@ -185,6 +193,7 @@ class Pair:
         self.both(say)
 
     def prune(self, kept: int, before_us: int) -> None:
+        """Forget all but some runs of each task, and old ones."""
         request = PruneRequest(dict.fromkeys(NAMES, kept), before_us)
         self.both(lambda bench: bench.store.prune(request))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tickwork.errors import InvalidInputError
@@ -18,6 +19,7 @@ from tickwork.testing.store_contract.bench import (
     finished,
     pending,
     queued,
+    raised,
     runs_now,
     task,
 )
@@ -33,9 +35,7 @@ def _tasks(bench: Bench, **query: Any) -> list[str]:
     return [each.id for each in bench.reader.find_tasks(TaskQuery(**query))]
 
 
-def _prune(
-    bench: Bench, before_us: int = 0, limit: int = 1_000, **histories: int
-) -> int:
+def _prune(bench: Bench, before_us: int = 0, limit: int = 1_000, **histories: int) -> int:
     return bench.store.prune(PruneRequest(histories, before_us, limit))
 
 
@@ -132,12 +132,9 @@ class ReadingContract(StoreCase):
         with self.bench() as bench:
             bench.put(task())
             for word in ("due_us", "--id", "", "id; drop table"):
-                try:
-                    _tasks(bench, sort=word)
-                except InvalidInputError as error:
-                    assert all(each in str(error) for each in _ORDER)
-                else:
-                    raise AssertionError(f"sort={word!r} must be refused")
+                query = TaskQuery(sort=word)
+                message = raised(InvalidInputError, partial(bench.reader.find_tasks, query))
+                assert all(each in message for each in _ORDER)
 
     def test_pages_put_together_are_the_whole(self) -> None:
         """In every order, also among equal values; past the end there is nothing."""

@@ -34,7 +34,7 @@ _FAR = (_FIRST, _FIRST + 1, -1, 0, 1, T0 + 1, _LAST - 1, _LAST)
 _NAMES = (
     "plain",
     "with space",
-    "it's \"quoted\"",
+    'it\'s "quoted"',
     "100% _like_ [a-z] \\ ^$",
     "{hash}tag:colon/slash",
     "Ünïcödé ✓ 時刻 🕰",

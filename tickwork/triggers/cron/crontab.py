@@ -101,7 +101,11 @@ def spec_of_crontab(canonical: str) -> CronSpec:
 
 def _nickname(text: str) -> str:
     if text not in _NICKNAMES:
-        more = "; for tasks that run at start, use run_on_startup" if text == "@reboot" else ""
+        more = (
+            "; to run something at start, call it there, or add_task() it without a trigger"
+            if text == "@reboot"
+            else ""
+        )
         _refuse(text, f"nicknames are {', '.join(_NICKNAMES)}{more}")
     return _NICKNAMES[text]
 

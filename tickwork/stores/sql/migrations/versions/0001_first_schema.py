@@ -60,6 +60,14 @@ def _create_tasks(prefix: str) -> None:
         _number("updated_us"),
     )
     _partial(f"{prefix}ix_tasks_due", table, ["due_us"], "due_us")
+    finished = sa.text("state = 'finished'")
+    op.create_index(
+        f"{prefix}ix_tasks_finished",
+        table,
+        ["updated_us"],
+        sqlite_where=finished,
+        postgresql_where=finished,
+    )
     waits = sa.text("trigger_kind = 'shutdown'")
     op.create_index(
         f"{prefix}ix_tasks_shutdown",
@@ -105,6 +113,7 @@ def _create_runs(prefix: str) -> None:
     )
     slot = ["task_id", "generation", "fire_us"]
     op.create_index(f"{prefix}uq_runs_slot", table, slot, unique=True)
+    op.create_index(f"{prefix}ix_runs_history", table, ["task_id", "id"])
     _partial(f"{prefix}ix_runs_available", table, ["available_us"], "available_us")
     _partial(f"{prefix}ix_runs_node", table, ["node"], "node")
     _partial(f"{prefix}ix_runs_queued", table, ["task_id", "queued_us"], "queued_us")
