@@ -179,7 +179,6 @@ def test_an_error_while_a_problem_is_written_loses_nothing(
         assert jobs.calls == {"t0": FIRES, "t1": FIRES}
 
 
-@pytest.mark.xfail(reason="StoreLoop._exclude remembers the reason before it is written")
 def test_a_problem_that_could_not_be_written_is_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
