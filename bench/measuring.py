@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -72,8 +72,13 @@ class Measured:
         return None
 
 
-def measure_all(groups: Iterable[Group]) -> dict[Spec, Measured]:
-    """Measure what the groups ask for, contenders in turn, so that a drift meets all of them."""
+def measure_all(
+    groups: Iterable[Group], measured: Callable[[Group, dict[Spec, Measured]], None]
+) -> dict[Spec, Measured]:
+    """Measure what the groups ask for, contenders in turn, so that a drift meets all of them.
+
+    `measured` is told of each group, with all results so far.
+    """
     found: dict[Spec, Measured] = {}
     for group in groups:
         fresh = [spec for spec in group.specs if spec not in found]
@@ -84,6 +89,7 @@ def measure_all(groups: Iterable[Group]) -> dict[Spec, Measured]:
                     found[spec].add()
         for spec in fresh:
             print(_progress(group, found[spec]), file=sys.stderr, flush=True)
+        measured(group, found)
     return found
 
 

@@ -22,6 +22,8 @@ def measure(spec: Spec) -> dict[str, Any]:
     name = f"{spec.contender}-{spec.count}.db"
     unfinished, file = Path(spec.folder) / f"new-{name}", Path(spec.folder) / name
     on_stage(spec, lambda made: _fill(made, spec, unfinished), _end)
+    # Who has closed its database leaves all of it in the one file that is copied.
+    assert not unfinished.with_name(f"{unfinished.name}-wal").exists()
     unfinished.rename(file)
     return {}
 

@@ -52,7 +52,7 @@ class Book:
         self._stores = stores
         self._clock = clock
         self._codec = codec
-        self._ids = RunIds(token)
+        self.ids = RunIds(token)
         self.pending: dict[tuple[str, str], Declared] = {}
         self.connected = False
         self.undeclared: list[tuple[str, str]] = []
@@ -60,7 +60,7 @@ class Book:
 
     def new_id(self) -> str:
         """Return a new id for a task; later ones sort behind it, which keeps indexes compact."""
-        return self._ids.at(self._clock.now_us())()
+        return self.ids.at(self._clock.now_us())()
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Book:
         """Put tasks into a store; return what became of those that were there, by id."""
         now_us = self._clock.now_us()
         by_id = {each.id: each for each in declared}
-        new_id = self._ids.at(now_us)
+        new_id = self.ids.at(now_us)
         records = [self._record(each, now_us) for each in declared]
 
         changes: dict[str, type[TaskEvent] | None] = {}
@@ -273,7 +273,7 @@ class Book:
             there.append(task.id)
             return Edit(None, cancel_pending=TASK_REMOVED)
 
-        self._stores[store].edit(rest, decide, self._ids.at(now_us))
+        self._stores[store].edit(rest, decide, self.ids.at(now_us))
         return [*gone, *dict.fromkeys(there)]
 
     def run_now(self, store: str, task_id: str, source: Source = Source.MANUAL) -> RunRecord:
@@ -291,7 +291,7 @@ class Book:
         def decide(task: TaskRecord) -> Edit:
             return Edit(task, (planner.manual_run(now_us, source),))
 
-        edits = self._stores[store].edit(task_ids, decide, self._ids.at(now_us))
+        edits = self._stores[store].edit(task_ids, decide, self.ids.at(now_us))
         for task_id, edited in zip(task_ids, edits, strict=True):
             if edited.task is None:
                 raise _missing(task_id)
@@ -305,13 +305,13 @@ class Book:
             if run is not None and run.state is RunState.PENDING and run.node is None:
                 tasks.append(run.task_id)
         if tasks:
-            new_id = self._ids.at(self._clock.now_us())
+            new_id = self.ids.at(self._clock.now_us())
             self._stores[store].edit(tasks, lambda task: Edit(task, (), reason), new_id)
 
     def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
         if not self.connected:
             raise _missing(task_id)
-        new_id = self._ids.at(self._clock.now_us())
+        new_id = self.ids.at(self._clock.now_us())
         (edited,) = self._stores[store].edit([task_id], decide, new_id)
         if edited.task is None:
             raise _missing(task_id)

@@ -176,6 +176,7 @@ class SchedulerLife:
                 listeners=self._listeners,
                 settings=self._settings,
                 loop=loop,
+                ids=self._book.ids,
             )
             self._runtime.start(active=not paused)
             self._tell(SchedulerStarted)

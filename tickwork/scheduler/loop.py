@@ -81,6 +81,7 @@ class StoreLoop:
         announcer: Announcer,
         settings: LoopSettings,
         new_node: Callable[[], NodeRecord],
+        ids: RunIds,
     ) -> None:
         self.store = store
         self.wake = threading.Event()
@@ -102,7 +103,7 @@ class StoreLoop:
             lease_us=settings.lease_us,
             beaten_after_us=settings.beat_us * (2 if settings.threaded else 1),
         )
-        self._ids = RunIds(self.node_id)
+        self._ids = RunIds(self.node_id, ids)
         self.holding = Holding(store, announcer, _after_run, self.wake)
         self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in executors}
         self._exclusions = Exclusions()
@@ -211,7 +212,7 @@ class StoreLoop:
         self.holding.withdraw_unstarted()
         self._let_waiting_go()
         self._membership.begin_anew()
-        self._ids = RunIds(self.node_id)
+        self._ids = RunIds(self.node_id, self._ids)
 
     def _let_waiting_go(self) -> list[Held]:
         """Take back what waits to be marked, and the places that are reserved for it."""

@@ -16,6 +16,7 @@ from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.scheduler.announcing import Announcer
 from tickwork.scheduler.held import Held
+from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.listeners import Listeners
 from tickwork.scheduler.loop import LoopSettings, StoreLoop
 from tickwork.scheduler.outcomes import dispatcher
@@ -56,6 +57,7 @@ class Runtime:
         listeners: Listeners,
         settings: LoopSettings,
         loop: asyncio.AbstractEventLoop | None,
+        ids: RunIds,
     ) -> None:
         self._executors = executors
         self._clock = clock
@@ -75,6 +77,7 @@ class Runtime:
                 announcer=Announcer(name, listeners, clock.now_us),
                 settings=settings,
                 new_node=self._node,
+                ids=ids,
             )
             for name, store in stores.items()
         }
