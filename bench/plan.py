@@ -37,12 +37,13 @@ def groups(*, quick: bool, folder: str) -> Iterator[Group]:
     """Yield all groups; `quick` makes them small and measures each once."""
     shrink = 10 if quick else 1
     repeats = 1 if quick else 3
-    yield from _adds(shrink, repeats)
-    yield from _bursts(shrink, repeats)
-    yield from _steady(5 if quick else 20, quick=quick)
-    yield from _idle(100_000 // shrink, 3 if quick else 10, folder)
-    yield from _restart(100_000 // shrink, repeats, folder)
+    # What has targets comes first.
     yield from _cron(repeats)
+    yield from _restart(100_000 // shrink, repeats, folder)
+    yield from _idle(100_000 // shrink, 3 if quick else 10, folder)
+    yield from _bursts(shrink, repeats)
+    yield from _adds(shrink, repeats)
+    yield from _steady(5 if quick else 20, quick=quick)
 
 
 def _adds(shrink: int, repeats: int) -> Iterator[Group]:

@@ -253,7 +253,8 @@ class Store(Protocol):
         """Change tasks as `decide` says of each, whatever else happens to them meanwhile.
 
         The answers are in the order of `ids`; for an id that isn't there, `decide` isn't called and
-        the record is None. Removing a task cancels its pending runs and keeps the others. The revision grows by one.
+        the record is None. Removing a task cancels its pending runs and keeps the others. The
+        revision grows by one.
         """
 
     def plan(self, request: PlanRequest) -> PlanReply:

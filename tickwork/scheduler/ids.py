@@ -4,7 +4,7 @@ Fourteen hexadecimal digits of microseconds, eight that are the node's, and a co
 run has the greatest id, which is how histories are read, and new rows go to the end of an index.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 
 __all__ = ["RunIds"]
@@ -22,11 +22,11 @@ class RunIds:
 
     def __init__(self, node_id: str, like: "RunIds | None" = None) -> None:
         self._node = node_id[:_NODE_DIGITS]
-        self._counter = count() if like is None else like._counter
+        self.counter: Iterator[int] = count() if like is None else like.counter
 
     def at(self, now_us: int) -> Callable[[], str]:
         """Return a function that makes ids for an instant."""
         prefix = f"{max(now_us, 0):014x}"
         suffix = self._node
-        counter = self._counter
+        counter = self.counter
         return lambda: f"{prefix}{next(counter) % _COUNTED:06x}{suffix}"

@@ -60,7 +60,7 @@ class LoopSettings:
 
     lease_us: int = 30 * SECOND
     beat_us: int = 10 * SECOND
-    poll_us: int = SECOND
+    poll_us: int = 800_000
     prune_us: int = 60 * SECOND
     batch: int = 1_000
     max_history: int = 1_000
@@ -345,7 +345,7 @@ class StoreLoop:
     def _hand_over(self, leased: Sequence[Leased], reserved: dict[str, int], now_us: int) -> None:
         if not leased:
             return
-        ready: dict[str, list[Job]] = {name: [] for name in reserved}
+        ready: dict[str, list[Held]] = {name: [] for name in reserved}
         tells = self._announcer.wants_starts()
         for run, definition in leased:
             held = self._received(run, definition, now_us)
@@ -361,7 +361,7 @@ class StoreLoop:
                     self._announcer.started(held)
         for name, jobs in ready.items():
             if jobs:
-                self._executors[name].start(jobs)
+                self._start(name, jobs, now_us)
 
     def _received(self, run: RunRecord, definition: Definition, now_us: int) -> Held | None:
         """Return a leased run ready to be started; None if it can't be, which is taken care of."""
@@ -399,7 +399,17 @@ class StoreLoop:
             executor.release(len(runs) - len(marked))
             for held in marked:
                 self._announcer.started(held)
-            executor.start(marked)
+            self._start(name, marked, now_us)
+
+    def _start(self, name: str, jobs: Sequence[Held], now_us: int) -> None:
+        """Hand jobs to an executor; one that refuses to take them must not keep their runs."""
+        error = guarded(self._executors[name].start, jobs).error
+        if error is None:
+            return
+        logger.error("executor %s took no jobs: %s", name, error, exc_info=error)
+        self._again = True
+        for held in jobs:
+            self.holding.give_back(held.run_id, held.fence, now_us + _LAST_RETRY_US)
 
     # --- recovery and history -----------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.scheduler import doubtful, jobs
-from tests.unit.scheduler.conftest import Home
+from tests.unit.scheduler.conftest import Home, tick
 from tests.unit.scheduler.doubtful import START, Foreign, good_until
 from tickwork import AndTrigger, OrTrigger, Scheduler, StoreUnavailableError, TickworkError
 from tickwork.events import StoreFailed, StoreRecovered, TaskUnplannable
@@ -301,12 +301,6 @@ def test_a_run_whose_executor_is_not_here_stays_pending(sqlite_home: Home) -> No
 
 
 # --- a run whose task is gone -------------------------------------------------------------------
-
-
-def tick(scheduler: SteppedScheduler) -> None:
-    """Let runs begin without waiting for their end."""
-    for loop in scheduler._loops():  # noqa: SLF001  stepping would wait
-        loop.tick()
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.scheduler import jobs
-from tests.unit.scheduler.conftest import Home
+from tests.unit.scheduler.conftest import Home, tick
 from tickwork import AsyncIOScheduler, Scheduler, SchedulerStateError
 from tickwork.events import SchedulerStopped
 from tickwork.scheduler.loop import LoopSettings
@@ -23,12 +23,6 @@ from tickwork.testing import SteppedScheduler
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 10
-
-
-def tick(scheduler: SteppedScheduler) -> None:
-    """Let runs begin without waiting for their end."""
-    for loop in scheduler._loops():  # noqa: SLF001  stepping would wait
-        loop.tick()
 
 
 # --- states -------------------------------------------------------------------------------------
