@@ -47,6 +47,7 @@ __all__ = ["SchedulerLife"]
 _EXECUTORS = ("asyncio", "threadpool", "processpool")
 _LOCAL = "local"
 _LISTED = 1_000
+_CLEAN_UP_S = 1.0
 
 E = TypeVar("E", bound=Event)
 L = TypeVar("L", bound=Callable[..., Any])
@@ -241,8 +242,9 @@ class SchedulerLife:
             if runs:
                 started[name] = [run.id for run in runs]
                 loop.execute_only(started[name])
-        if not runtime.settle(until):
-            self._cancel_unstarted(started)
+        # Clean-up gets its moment even where other work has used up the time.
+        runtime.await_runs(started, max(until, time.monotonic() + _CLEAN_UP_S))
+        self._cancel_unstarted(started)
 
     def _cancel_unstarted(self, started: Mapping[str, Sequence[str]]) -> None:
         """End what was to run at this stop and didn't: at the next start it would be out of place.

@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,6 +130,11 @@ class StoreLoop:
         self._only = frozenset(run_ids)
         self.quiet.clear()
         self.wake.set()
+
+    def has_any(self, run_ids: Collection[str]) -> bool:
+        """Whether any of some runs is still to be leased or under way; from any thread."""
+        waits = self._only is not None
+        return waits or any(run_id in self.holding.held for run_id in run_ids)
 
     def forgive(self) -> None:
         """Look again, also at what could not be executed here: something has changed."""

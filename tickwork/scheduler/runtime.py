@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, cast
 from uuid import uuid4
 
@@ -26,6 +26,8 @@ from tickwork.version import __version__
 __all__ = ["Runtime", "StopReport"]
 
 logger = logging.getLogger("tickwork.scheduler")
+
+_TURN_S = 0.005
 
 
 class StopReport(NamedTuple):
@@ -135,12 +137,18 @@ class Runtime:
         for loop in self.loops.values():
             loop.draining = True
             loop.wake.set()
-        return self.settle(until)
-
-    def settle(self, until: float) -> bool:
-        """Wait for draining loops to have nothing under way."""
         quiet = [self._wait_quiet(loop, until) for loop in self.loops.values()]
         return all(quiet)
+
+    def await_runs(self, runs: Mapping[str, Collection[str]], until: float) -> None:
+        """Wait, until a `time.monotonic()`, for some runs, by store, of draining loops to end."""
+        turn = threading.Event()
+        for name, run_ids in runs.items():
+            loop = self.loops[name]
+            while loop.has_any(run_ids) and time.monotonic() < until:
+                if not self._settings.threaded:
+                    loop.tick()
+                turn.wait(_TURN_S)
 
     def _wait_quiet(self, loop: StoreLoop, until: float) -> bool:
         if self._settings.threaded:
