@@ -67,8 +67,7 @@ def test_a_file_that_is_no_database_is_the_stores_error(tickwork: Tickwork, tmp_
     said = tickwork("tasks", "--store", f"sqlite:///{path}")
     assert said.exit_code == 75
     assert said.err == (
-        "tickwork: the database doesn't answer as it should: "
-        "(sqlite3.DatabaseError) file is not a database\n"
+        "tickwork: the database doesn't answer as it should: file is not a database\n"
     )
 
 

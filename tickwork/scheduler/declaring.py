@@ -113,6 +113,7 @@ class Declarer:
     new_id: Callable[[], str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     _references: dict[Callable[..., Any], str] = field(default_factory=dict)
+    _latest: Definition | None = None
 
     def declare(
         self,
@@ -148,6 +149,10 @@ class Declarer:
             target=target if local else None,
             **read_changes({name: given[name] for name in POLICIES if name in given}),
         )
+        # Many tasks are often declared alike; one definition for all of them is quicker to look at.
+        if definition == self._latest and definition.target is self._latest.target:
+            definition = self._latest
+        self._latest = definition
         paused = _flag("paused", given.get("paused", False))
         first_us = None
         if "next_run_time" in given:

@@ -142,28 +142,25 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
         return Plan((), task.state, first_us, task.due_us, task.planned_us, task.catchup_us)
     timing = _timing(task)
     following_us = timing.next_us(first_us)
-    grace_us = definition_of(task).misfire_grace_us
+    definition = definition_of(task)
+    grace_us = definition.misfire_grace_us
     alone = following_us is None or following_us > now_us
     if alone and task.catchup_us is None and (grace_us is None or now_us - task.due_us <= grace_us):
-        return _plan_one(task, timing, first_us, following_us)
+        run = _single_run(task, definition, first_us, task.due_us)
+        if definition.fixed_delay and run.state is RunState.PENDING and following_us is not None:
+            return Plan((run,), ScheduleState.SCHEDULED, None, None, first_us)
+        return _standing(task, timing, (run,), following_us, first_us)
     # What a catch-up that goes on still has to do is judged by the instant at which it began.
     judged_us = now_us if task.catchup_us is None else min(now_us, task.catchup_us)
     return _CatchingUp(task, timing, first_us, judged_us).plan(now_us)
 
 
-def _plan_one(task: TaskRecord, timing: Timing, fire_us: int, next_us: int | None) -> Plan:
-    """Plan a single fire time that is due in time: what nearly every plan is."""
-    definition = definition_of(task)
-    due_us = cast("int", task.due_us)
+def _single_run(task: TaskRecord, definition: Definition, fire_us: int, due_us: int) -> PlannedRun:
+    """Return the run of a single fire time that is due in time: what nearly every plan is."""
     if task.active < definition.max_instances:
-        run = PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us)
-        if definition.fixed_delay and next_us is not None:
-            return Plan((run,), ScheduleState.SCHEDULED, None, None, fire_us)
-    else:
-        run = PlannedRun(
-            RunState.SKIPPED, fire_us, due_us, fire_us, fire_us, reason=_overlap(task, definition)
-        )
-    return _standing(task, timing, (run,), next_us, fire_us)
+        return PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us)
+    reason = _overlap(task, definition)
+    return PlannedRun(RunState.SKIPPED, fire_us, due_us, fire_us, fire_us, reason=reason)
 
 
 def _standing(  # noqa: PLR0917  all of it is what the plan says

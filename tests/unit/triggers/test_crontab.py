@@ -91,7 +91,7 @@ def test_the_stored_form_is_lower_case_with_single_blanks() -> None:
         ("0 0 * *", None, "it has 4 fields"),
         ("0 0 0 1 1 * 2030", None, "it has 7 fields"),
         ("", None, "it has 0 fields"),
-        ("@reboot", None, "run_on_startup"),
+        ("@reboot", None, "call it there"),
         ("@often", None, "nicknames are"),
         ("0 0 15W * *", None, "no W, H or R"),
         ("R * * * *", None, "no W, H or R"),
