@@ -56,6 +56,11 @@ class Definition:
     target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
 
     @property
+    def declared_in(self) -> str | None:
+        """The module in which it stands as a decorator; None where it doesn't."""
+        return self.function.partition(":")[0] if self.decorated else None
+
+    @property
     def marks_start(self) -> bool:
         """Whether a start is written down before it happens, so that it is never repeated."""
         return self.delivery is Delivery.AT_MOST_ONCE

@@ -44,20 +44,19 @@ def page_of_tasks(tasks: Iterable[TaskRecord], query: TaskQuery) -> list[TaskRec
 def _matches(task: TaskRecord, query: TaskQuery) -> bool:
     if query.state is not None and task.state is not query.state:
         return False
-    if query.prefix is not None and not task.id.startswith(query.prefix):
-        return False
     definition = task.definition
     name = definition.name if isinstance(definition, Definition) else ""
     if query.search is not None:
         searched = query.search.lower()
         if searched not in task.id.lower() and searched not in name.lower():
             return False
-    asked = (query.executor, query.function, query.trigger, query.tag)
-    if asked == (None, None, None, None):
+    asked = (query.executor, query.function, query.trigger, query.tag, query.declared_in)
+    if not any(each is not None for each in asked):
         return True
     return isinstance(definition, Definition) and (
         query.executor in {None, definition.executor}
         and query.function in {None, definition.function}
         and query.trigger in {None, definition.trigger.kind}
+        and query.declared_in in {None, definition.declared_in}
         and (query.tag is None or query.tag in definition.tags)
     )

@@ -309,8 +309,8 @@ class PruneRequest:
 class TaskQuery:
     """Which tasks to list, in which order: all conditions must hold, None means any.
 
-    `trigger` is a trigger's kind; `search` is part of an id or a name, `prefix` what an id begins
-    with. `sort` is `id`, `name`,
+    `trigger` is a trigger's kind; `search` is part of an id or a name; `declared_in` is the module
+    of the functions of tasks that were declared by decorators. `sort` is `id`, `name`,
     `next_run_time` or `created_at`, with `-` in front for descending; tasks without the value come
     last.
     """
@@ -321,7 +321,7 @@ class TaskQuery:
     trigger: str | None = None
     tag: str | None = None
     search: str | None = None
-    prefix: str | None = None
+    declared_in: str | None = None
     sort: str = "id"
     limit: int = 100
     offset: int = 0

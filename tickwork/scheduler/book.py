@@ -118,12 +118,10 @@ class Book:
         """Say which tasks of the modules that declare some here are declared there no more."""
         mine = [each for each in declared if each.definition.decorated]
         ids = {(each.store, each.id) for each in mine}
-        for store, module in {(each.store, each.id.partition(":")[0]) for each in mine}:
-            query = TaskQuery(prefix=f"{module}:", limit=_REPORTED)
+        for store, module in {(each.store, each.definition.declared_in) for each in mine}:
+            query = TaskQuery(declared_in=module, limit=_REPORTED)
             for task in self.find(store, query):
-                definition = task.definition
-                gone = isinstance(definition, Definition) and definition.decorated
-                if gone and (store, task.id) not in ids:
+                if (store, task.id) not in ids:
                     self.undeclared.append((store, task.id))
                     logger.warning(
                         "task %s is in the store, but no longer declared in %s; remove it if it "

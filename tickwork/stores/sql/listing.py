@@ -1,7 +1,6 @@
 """Reading for people, and forgetting, in SQL."""
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,12 +64,8 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
         found = _place_of(session)
         first, other = found(tasks.c.tags, f"[{tag}"), found(tasks.c.tags, f", {tag}")
         statement = statement.where(or_(first > 0, other > 0))
-    if query.prefix:
-        # Two comparisons, which an index answers; LIKE would depend on the collation.
-        statement = statement.where(tasks.c.id >= query.prefix)
-        following = _following(query.prefix)
-        if following is not None:
-            statement = statement.where(tasks.c.id < following)
+    if query.declared_in is not None:
+        statement = statement.where(tasks.c.declared_in == query.declared_in)
     if query.search is not None:
         searched = query.search
         statement = statement.where(
@@ -86,16 +81,6 @@ def _place_of(session: Session) -> Any:
     """Return the function that finds a text in another, by case: LIKE does that nowhere alike."""
     postgresql = session.database.engine.dialect.name == "postgresql"
     return func.strpos if postgresql else func.instr
-
-
-def _following(prefix: str) -> str | None:
-    """Return the first text after all that begin with a prefix, or None where there is none."""
-    rest = prefix.rstrip(chr(sys.maxunicode))
-    if not rest:
-        return None
-    code = ord(rest[-1]) + 1
-    # Surrogates stand for nothing by themselves, and can't be stored.
-    return rest[:-1] + ("\ue000" if 0xD800 <= code <= 0xDFFF else chr(code))
 
 
 def get_run(session: Session, run_id: str) -> RunRecord | None:

@@ -103,6 +103,7 @@ def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[
         # How a tag is found in this text: see `listing`.
         "tags": json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
         "disposable": definition.disposable,
+        "declared_in": definition.declared_in,
     }
 
 

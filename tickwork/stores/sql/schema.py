@@ -6,6 +6,7 @@ what is waiting and nothing of what is stored besides.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -79,6 +80,7 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         Column("trigger_kind", String(_WORD), nullable=False),
         Column("tags", Text, nullable=False),
         Column("disposable", Boolean, nullable=False),
+        Column("declared_in", String(_ID)),
         Column("state", String(_WORD), nullable=False),
         _instant("fire_us"),
         _instant("due_us"),
@@ -93,6 +95,7 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         _number("updated_us"),
     )
     _partial(prefix, "tasks_due", table.c.due_us)
+    _partial(prefix, "tasks_declared_in", table.c.declared_in)
     finished = table.c.state == "finished"
     Index(
         f"{prefix}ix_tasks_finished",
@@ -157,7 +160,7 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
     return table
 
 
-def _partial(prefix: str, name: str, column: Column[int], *before: Column[str]) -> None:
+def _partial(prefix: str, name: str, column: Column[Any], *before: Column[str]) -> None:
     """Index the rows that have a value in `column`; where a database can't, index all."""
     present = column.is_not(None)
     Index(f"{prefix}ix_{name}", *before, column, sqlite_where=present, postgresql_where=present)

@@ -82,10 +82,6 @@ class ReadingContract(StoreCase):
                 ({"search": "t_r"}, ""),
                 ({"search": "_"}, "d"),
                 ({"search": "c"}, "bc"),
-                ({"prefix": "c"}, "c"),
-                ({"prefix": ""}, "abcd"),
-                ({"prefix": "A"}, ""),
-                ({"prefix": "a", "tag": "red"}, "a"),
                 ({"tag": "red", "executor": "asyncio", "search": "rep"}, "a"),
                 ({"tag": "red", "state": ScheduleState.FINISHED}, ""),
             ]
@@ -102,14 +98,18 @@ class ReadingContract(StoreCase):
                 assert _tasks(bench, tag=tag) == [f"{number:02}", "all"], tag
             assert not _tasks(bench, tag='a, b"')
 
-    def test_prefixes_are_what_ids_begin_with(self) -> None:
-        """Character by character, whatever they are."""
-        ids = ["a", "a%b", "a_c", "ab", "aé", "a\ud7ff!", "a\ue000", "a\U0010ffff", "b", "A", ""]
+    def test_declared_tasks_are_found_by_their_module(self) -> None:
+        """Only those that were declared by decorators, in exactly this module."""
         with self.bench() as bench:
-            bench.put(*(task(each) for each in ids))
-            for prefix in [*ids, "a%", "a_", "a\U0010ffff\U0010ffff", "\U0010ffff"]:
-                expected = sorted(each for each in ids if each.startswith(prefix))
-                assert sorted(_tasks(bench, prefix=prefix)) == expected, prefix
+            bench.put(
+                task("a", function="shop.jobs:one", decorated=True),
+                task("b", function="shop.jobs:two", decorated=True),
+                task("c", function="shop.jobs:three"),
+                task("d", function="shop.jobs.more:four", decorated=True),
+            )
+            assert _tasks(bench, declared_in="shop.jobs") == ["a", "b"]
+            assert _tasks(bench, declared_in="shop.jobs.more") == ["d"]
+            assert not _tasks(bench, declared_in="shop")
 
     def test_tasks_are_sorted(self) -> None:
         """Both ways; equal ones by id; those without the value always last."""

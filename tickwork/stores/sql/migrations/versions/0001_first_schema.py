@@ -46,6 +46,7 @@ def _create_tasks(prefix: str) -> None:
         sa.Column("trigger_kind", sa.String(64), nullable=False),
         sa.Column("tags", sa.Text, nullable=False),
         sa.Column("disposable", sa.Boolean, nullable=False),
+        sa.Column("declared_in", sa.String(191)),
         sa.Column("state", sa.String(64), nullable=False),
         sa.Column("fire_us", sa.BigInteger),
         sa.Column("due_us", sa.BigInteger),
@@ -60,6 +61,7 @@ def _create_tasks(prefix: str) -> None:
         _number("updated_us"),
     )
     _partial(f"{prefix}ix_tasks_due", table, ["due_us"], "due_us")
+    _partial(f"{prefix}ix_tasks_declared_in", table, ["declared_in"], "declared_in")
     finished = sa.text("state = 'finished'")
     op.create_index(
         f"{prefix}ix_tasks_finished",
