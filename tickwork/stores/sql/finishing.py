@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Update, bindparam, case, func, select, update
 
 from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState
@@ -84,7 +84,14 @@ def _write_marks(session: Session, connection: Connection, marks: Sequence[Mark]
         lambda: (
             update(runs)
             .where(*_held(session))
-            .values(state=RunState.RUNNING.value, started_us=bindparam("b_started_us"))
+            .values(
+                state=RunState.RUNNING.value,
+                # A start that is written down already stays as it is.
+                started_us=case(
+                    (runs.c.state == RunState.PENDING.value, bindparam("b_started_us")),
+                    else_=runs.c.started_us,
+                ),
+            )
         ),
     )
     rows = [
