@@ -48,7 +48,9 @@ __all__ = [
     "Reader",
     "Store",
     "StoreEnvironment",
+    "Timekeeping",
     "Trigger",
+    "Watching",
     "Zoned",
 ]
 
@@ -206,10 +208,15 @@ class Cancelling(Protocol):
 
 
 class StoreEnvironment(NamedTuple):
-    """What a scheduler lends to its stores: how to read definitions, and the scheduler's time."""
+    """What a scheduler lends to its stores: how to read definitions, and the scheduler's time.
+
+    A store whose server has a clock goes by that clock. With `simulated`, the time of a test
+    stands in for all clocks, and `now_us` is that of the server as well.
+    """
 
     codec: DefinitionCodec
     now_us: Callable[[], int]
+    simulated: bool = False
 
 
 @runtime_checkable
@@ -330,3 +337,25 @@ class Reader(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """Return the number of tasks by schedule state."""
+
+
+@runtime_checkable
+class Timekeeping(Protocol):
+    """A store whose server has a clock of its own, by which leases are measured."""
+
+    def now_us(self) -> int:
+        """Return the present instant by that clock; the scheduler's where time is simulated."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A store that can tell when another process changed something.
+
+    Hints only make things faster: they may come late, twice, for nothing, or not at all.
+    """
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, from any thread, soon after something may have become due; until `close`.
+
+        Returns at once. Trouble with the connection is the watcher's own to mend.
+        """

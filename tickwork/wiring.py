@@ -39,7 +39,10 @@ _BUILT_IN = {
         "shutdown": "tickwork.triggers:ShutdownTrigger",
     },
     "stores": {
+        "file": "tickwork.stores.file:FileStore",
         "memory": "tickwork.stores.memory:MemoryStore",
+        "mongo": "tickwork.stores.mongo:MongoStore",
+        "redis": "tickwork.stores.redis:RedisStore",
         "sqlalchemy": "tickwork.stores.sql:SQLStore",
     },
     "executors": {

@@ -122,7 +122,9 @@ class SchedulerLife:
             return self
 
     def _open(self) -> None:
-        environment = StoreEnvironment(self._codec, self._clock.now_us)
+        # A clock that was injected stands in for all clocks.
+        simulated = not isinstance(self._clock, SystemClock)
+        environment = StoreEnvironment(self._codec, self._clock.now_us, simulated)
         opened: list[Store] = []
         try:
             for store in self._stores.values():

@@ -207,7 +207,7 @@ class Bench:
     def open(self) -> None:
         """Open both clients."""
         for each in self._clients():
-            each.open(StoreEnvironment(self.codec, lambda: self.now_us))
+            each.open(StoreEnvironment(self.codec, lambda: self.now_us, simulated=True))
 
     def close(self) -> None:
         """Close both clients."""
