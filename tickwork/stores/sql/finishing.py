@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, case, func, select, update
+from sqlalchemy import Connection, Update, bindparam, case, func, null, select, update
 
 from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
+from tickwork.stores.sql.many import New
 from tickwork.stores.sql.rows import task_of, word_of
 from tickwork.stores.sql.session import Session, chunks
 
@@ -131,38 +132,55 @@ def _write_given_back(
 def _write_finished(session: Session, connection: Connection, finished: list[Finished]) -> None:
     runs = session.tables.runs
 
-    def make() -> Update:
+    def make(new: New) -> Update:
         return (
             update(runs)
-            .where(*_held(session))
+            .where(
+                runs.c.id == new["its_id"],
+                runs.c.fence == new["its_fence"],
+                runs.c.node.is_not(None),
+            )
             .values(
-                state=bindparam("b_state"),
-                node=None,
-                started_us=func.coalesce(bindparam("b_started_us"), runs.c.started_us),
-                finished_us=bindparam("b_finished_us"),
-                result=bindparam("b_result"),
-                errors=func.coalesce(bindparam("b_errors"), runs.c.errors),
-                failures=runs.c.failures + bindparam("b_failed"),
-                reason=bindparam("b_reason"),
+                state=new["state"],
+                node=null(),
+                started_us=func.coalesce(new["started_us"], runs.c.started_us),
+                finished_us=new["finished_us"],
+                result=new["result"],
+                errors=func.coalesce(new["errors"], runs.c.errors),
+                failures=runs.c.failures + new["failed"],
+                reason=new["reason"],
             )
         )
 
     rows = [
-        {
-            "b_id": each.run_id,
-            "b_fence": each.fence,
-            "b_state": word_of(each.state),
-            "b_started_us": each.started_us,
-            "b_finished_us": each.finished_us,
-            "b_result": each.result,
-            "b_errors": each.errors,
-            "b_failed": int(each.errors is not None and each.state is not RunState.COMPLETED),
-            "b_reason": each.reason,
-        }
+        (
+            each.run_id,
+            each.fence,
+            word_of(each.state),
+            each.started_us,
+            each.finished_us,
+            each.result,
+            each.errors,
+            int(each.errors is not None and each.state is not RunState.COMPLETED),
+            each.reason,
+        )
         for each in finished
     ]
-    if session.many(connection, "finish", make, rows) != len(rows):
+    if session.update(connection, _FINISHED, make, rows) != len(rows):
         raise _LeaseLostError
+
+
+_FINISHED = (
+    "its_id",
+    "its_fence",
+    "state",
+    "started_us",
+    "finished_us",
+    "result",
+    "errors",
+    "failed",
+    "reason",
+)
 
 
 def _sorted_out(
@@ -228,19 +246,16 @@ def let_go(  # noqa: PLR0917  one step of two others, in their transaction
     if not over:
         return
     tasks = session.tables.tasks
-    session.many(
-        connection,
-        "let_go",
-        lambda: (
+
+    def make(new: New) -> Update:
+        return (
             update(tasks)
-            .where(tasks.c.id == bindparam("b_id"), tasks.c.generation == bindparam("b_generation"))
-            .values(active=tasks.c.active - bindparam("b_over"))
-        ),
-        [
-            {"b_id": task_id, "b_generation": generation, "b_over": count}
-            for (task_id, generation), count in sorted(over.items())
-        ],
-    )
+            .where(tasks.c.id == new["its_id"], tasks.c.generation == new["its_generation"])
+            .values(active=tasks.c.active - new["over"])
+        )
+
+    rows = [(*key, count) for key, count in sorted(over.items())]
+    session.update(connection, ("its_id", "its_generation", "over"), make, rows)
     followed = {task_id for task_id, _ in follows}
     for some in chunks(sorted({task_id for task_id, _ in over})):
         waiting = select(tasks).where(tasks.c.id.in_(some))

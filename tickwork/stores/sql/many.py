@@ -1,45 +1,146 @@
 """One statement for many rows, at the speed of the driver.
 
 SQLAlchemy prepares the parameters of each row with care for types that need converting. Ours are
-numbers, texts and truth values, which every driver takes as they are, so the statement is compiled
-once and its rows go to the driver directly: a third of the time of a batch otherwise.
+numbers, texts and truth values, which every driver takes as they are, so a statement is compiled
+once and its rows, tuples in the order of its `keys`, go to the driver directly.
+
+On SQLite hundreds of rows share one execution: half the time of as many executions, and most of it
+without the interpreter lock, which otherwise changes hands at every row.
 """
 
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Insert, Update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Table,
+    TextualSelect,
+    Update,
+    bindparam,
+    column,
+    insert,
+    text,
+)
 
-__all__ = ["Many"]
+__all__ = ["ManyInserts", "ManyUpdates", "New"]
+
+New = Mapping[str, ColumnElement[Any]]
+"""The new values of a row by name, as expressions that a statement is written with."""
+
+Row = Sequence[Any]
+
+_TOGETHER = (200, 20)
+"""How many rows share one execution: as often as possible the first number, then the second."""
 
 
-class Many:
-    """A statement that is executed for many rows, compiled for one kind of database.
+class ManyUpdates:
+    """An update that `make` writes with the new values of a row; its constants are literals."""
 
-    `keys` are the names of its parameters, as they stand in the rows.
-    """
-
-    __slots__ = ("_constants", "_order", "_text")
+    __slots__ = ("_each", "_together")
 
     def __init__(
-        self, connection: Connection, statement: Insert | Update | Delete, keys: Sequence[str]
+        self, connection: Connection, keys: Sequence[str], make: Callable[[New], Update]
     ) -> None:
-        columns = list(keys) if isinstance(statement, Insert) else None
-        compiled = statement.compile(dialect=connection.dialect, column_keys=columns)
-        self._text = str(compiled)
-        self._order: Sequence[str] | None = getattr(compiled, "positiontup", None)
-        named = set(keys)
-        self._constants = {
-            name: value for name, value in compiled.params.items() if name not in named
-        }
+        self._each = _Each(connection, make({key: bindparam(key) for key in keys}), keys)
+        self._together = []
+        for count in _shared(connection):
+            fresh = _rows(count, len(keys)).subquery("fresh")
+            new = dict(zip(keys, fresh.columns, strict=True))
+            self._together.append(_Together(connection, make(new), count))
 
-    def execute(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Execute the statement for each row; return how many rows of the table were touched."""
-        given: Sequence[Mapping[str, Any]] = rows
-        if self._constants:
-            given = [{**self._constants, **row} for row in rows]
-        if self._order is None:
-            return connection.exec_driver_sql(self._text, list(given)).rowcount
-        in_order = itemgetter(*self._order)
-        return connection.exec_driver_sql(self._text, [in_order(row) for row in given]).rowcount
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Execute it for each row; return how many rows of the table were touched."""
+        return _execute(connection, rows, self._each, self._together)
+
+
+class ManyInserts:
+    """An insert of rows with some columns of a table."""
+
+    __slots__ = ("_each", "_together")
+
+    def __init__(self, connection: Connection, table: Table, columns: Sequence[str]) -> None:
+        values = {name: bindparam(name) for name in columns}
+        self._each = _Each(connection, insert(table).values(values), columns)
+        self._together = []
+        for count in _shared(connection):
+            # Without defaults: those are the database's, here as elsewhere.
+            together = insert(table).from_select(
+                list(columns), _rows(count, len(columns)), include_defaults=False
+            )
+            self._together.append(_Together(connection, together, count))
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Insert the rows; return how many."""
+        return _execute(connection, rows, self._each, self._together)
+
+
+class _Each:
+    """A statement that the driver executes once a row."""
+
+    __slots__ = ("_in_order", "_keys", "_text")
+
+    def __init__(
+        self, connection: Connection, statement: Insert | Update, keys: Sequence[str]
+    ) -> None:
+        compiled = statement.compile(dialect=connection.dialect)
+        self._text = str(compiled)
+        self._keys = tuple(keys)
+        order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        self._in_order: Callable[[Row], Any] = self._named
+        if order is not None:
+            places = [self._keys.index(name) for name in order]
+            self._in_order = itemgetter(*places) if len(places) > 1 else tuple
+
+    def _named(self, row: Row) -> dict[str, Any]:
+        return dict(zip(self._keys, row, strict=True))
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        return connection.exec_driver_sql(self._text, list(map(self._in_order, rows))).rowcount
+
+
+class _Together:
+    """A statement for `count` rows at a time."""
+
+    __slots__ = ("_text", "count")
+
+    def __init__(self, connection: Connection, statement: Insert | Update, count: int) -> None:
+        self._text = str(statement.compile(dialect=connection.dialect))
+        self.count = count
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        values = tuple(chain.from_iterable(rows))
+        return connection.exec_driver_sql(self._text, values).rowcount
+
+
+def _execute(
+    connection: Connection, rows: Sequence[Row], each: _Each, together: Sequence[_Together]
+) -> int:
+    touched = done = 0
+    for some in together:
+        while len(rows) - done >= some.count:
+            touched += some.execute(connection, rows[done : done + some.count])
+            done += some.count
+    if done < len(rows):
+        touched += each.execute(connection, rows[done:])
+    return touched
+
+
+def _shared(connection: Connection) -> Sequence[int]:
+    """Return how many rows may share an execution."""
+    # UPDATE ... FROM came with 3.33.
+    takes = connection.dialect.name == "sqlite" and sqlite3.sqlite_version_info >= (3, 33)
+    return _TOGETHER if takes else ()
+
+
+@lru_cache(maxsize=64)
+def _rows(count: int, width: int) -> TextualSelect:
+    """Return a table of parameters, with the column names that SQLite gives to one."""
+    row = f"({', '.join('?' * width)})"
+    parameters = f"VALUES {', '.join([row] * count)}"
+    return text(parameters).columns(*(column(f"column{at + 1}") for at in range(width)))

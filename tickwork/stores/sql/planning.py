@@ -8,7 +8,7 @@ passing over those that another node works on), decides, writes, and commits.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError, UnreadableRecordError
@@ -25,7 +25,8 @@ from tickwork.model.steps import (
     PlanRequest,
     new_run,
 )
-from tickwork.stores.sql.rows import PLANABLE, planable_of, run_of, run_row, word_of
+from tickwork.stores.sql.many import New
+from tickwork.stores.sql.rows import PLANABLE, new_run_row, planable_of, run_of, word_of
 from tickwork.stores.sql.session import Session, eligible, named
 
 __all__ = ["lease", "plan"]
@@ -82,8 +83,8 @@ class _Planning:
         self._leased: list[Leased] = []
         self._recorded: list[RunRecord] = []
         self._deferred: list[tuple[str, Deferral]] = []
-        self._moves: list[dict[str, Any]] = []
-        self._rows: list[dict[str, Any]] = []
+        self._moves: list[tuple[Any, ...]] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._fence = 0
 
     def reply(self) -> PlanReply:
@@ -140,42 +141,55 @@ class _Planning:
         queued = pending and planned.queued
         task.active += pending
         task.queued += queued
-        self._rows.append(run_row(run, queued=queued))
+        self._rows.append(new_run_row(run, queued=queued))
 
     def _write(self) -> None:
         if not self._moves:
             return
         tasks = self._session.tables.tasks
-        columns = [name for name in self._moves[0] if not name.startswith("b_")]
-        moved = self._session.many(
-            self._connection,
-            "move",
-            lambda: (
+
+        def make(new: New) -> Update:
+            moved = {name: new[name] for name in _MOVED[2:]}
+            return (
                 update(tasks)
-                .where(tasks.c.id == bindparam("b_id"), tasks.c.revision == bindparam("b_revision"))
-                .values({name: bindparam(name) for name in columns})
-            ),
-            self._moves,
-        )
+                .where(tasks.c.id == new["its_id"], tasks.c.revision == new["its_revision"])
+                .values(**moved, problem=null())
+            )
+
+        moved = self._session.update(self._connection, _MOVED, make, self._moves)
         if moved != len(self._moves):
             raise StoreUnavailableError("tasks were changed while they were planned; try again")
         self._session.insert_runs(self._connection, self._rows)
 
 
-def _move(task: TaskRecord, decision: Plan) -> dict[str, Any]:
-    return {
-        "b_id": task.id,
-        "b_revision": task.revision,
-        "revision": task.revision + 1,
-        "state": word_of(decision.state),
-        "fire_us": decision.fire_us,
-        "due_us": decision.due_us,
-        "planned_us": decision.planned_us,
-        "catchup_us": decision.catchup_us,
-        "active": task.active,
-        "queued": task.queued,
-        "problem": None,
-    }
+_MOVED = (
+    "its_id",
+    "its_revision",
+    "revision",
+    "state",
+    "fire_us",
+    "due_us",
+    "planned_us",
+    "catchup_us",
+    "active",
+    "queued",
+)
+"""What `_move` returns: which task, as it was found, and what it becomes."""
+
+
+def _move(task: TaskRecord, decision: Plan) -> tuple[Any, ...]:
+    return (
+        task.id,
+        task.revision,
+        task.revision + 1,
+        word_of(decision.state),
+        decision.fire_us,
+        decision.due_us,
+        decision.planned_us,
+        decision.catchup_us,
+        task.active,
+        task.queued,
+    )
 
 
 def lease(session: Session, request: LeaseRequest) -> LeaseReply:
@@ -288,21 +302,19 @@ def _write_leases(session: Session, connection: Connection, leased: list[Leased]
     if not leased:
         return
     runs = session.tables.runs
-    session.many(
-        connection,
-        "lease",
-        lambda: (
+
+    def make(new: New) -> Update:
+        return (
             update(runs)
-            .where(runs.c.id == bindparam("b_id"))
+            .where(runs.c.id == new["its_id"])
             .values(
-                node=bindparam("b_node"),
-                fence=bindparam("b_fence"),
-                attempt=bindparam("b_attempt"),
-                available_us=None,
+                node=new["node"], fence=new["fence"], attempt=new["attempt"], available_us=null()
             )
-        ),
-        [
-            {"b_id": run.id, "b_node": run.node, "b_fence": run.fence, "b_attempt": run.attempt}
-            for run, _ in leased
-        ],
+        )
+
+    session.update(
+        connection,
+        ("its_id", "node", "fence", "attempt"),
+        make,
+        [(run.id, run.node, run.fence, run.attempt) for run, _ in leased],
     )

@@ -12,12 +12,13 @@ from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 
 __all__ = [
+    "NEW_RUN",
     "PLANABLE",
+    "new_run_row",
     "node_of",
     "node_row",
     "planable_of",
     "run_of",
-    "run_row",
     "task_of",
     "task_row",
     "word_of",
@@ -32,7 +33,10 @@ _WORDS: dict[str, str] = {
 
 _RUN_COLUMNS = tuple(each.name for each in fields(RunRecord))
 
-_NUMBERS = (
+PLANABLE = (
+    "id",
+    "state",
+    "definition",
     "generation",
     "revision",
     "fire_us",
@@ -43,8 +47,6 @@ _NUMBERS = (
     "active",
     "queued",
 )
-
-PLANABLE = ("id", "state", "definition", *_NUMBERS)
 """The columns of a task that planning needs."""
 
 _SAME_IN_TASK = (
@@ -77,9 +79,20 @@ def task_of(row: Row[Any], codec: DefinitionCodec) -> TaskRecord:
 
 def planable_of(row: Sequence[Any], codec: DefinitionCodec) -> TaskRecord:
     """Return the part of a task's row that planning needs; its columns are `PLANABLE`."""
-    given = dict(zip(_NUMBERS, row[3:], strict=True))
-    state, definition = _TASK_STATES[row[1]], codec.read(row[2])
-    return TaskRecord(id=row[0], state=state, definition=definition, **given)
+    return TaskRecord(
+        id=row[0],
+        state=_TASK_STATES[row[1]],
+        definition=codec.read(row[2]),
+        generation=row[3],
+        revision=row[4],
+        fire_us=row[5],
+        due_us=row[6],
+        anchor_us=row[7],
+        planned_us=row[8],
+        catchup_us=row[9],
+        active=row[10],
+        queued=row[11],
+    )
 
 
 def task_row(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:
@@ -120,38 +133,57 @@ def run_of(row: Row[Any]) -> RunRecord:
     return RunRecord(**data)
 
 
-def run_row(run: RunRecord, *, queued: bool) -> dict[str, Any]:
-    """Return the row of a run."""
-    return {
-        "id": run.id,
-        "task_id": run.task_id,
-        "generation": run.generation,
-        "state": _WORDS[run.state],
-        "source": _WORDS[run.source],
-        "fire_us": run.fire_us,
-        "due_us": run.due_us,
-        "first_us": run.first_us,
-        "last_us": run.last_us,
-        "fire_count": run.fire_count,
-        "exact": run.exact,
-        "function": run.function,
-        "executor": run.executor,
-        "attempt": run.attempt,
-        "failures": run.failures,
-        "crashes": run.crashes,
-        "suspect": run.suspect,
-        "available_us": run.available_us,
-        "node": run.node,
-        "fence": run.fence,
-        "created_us": run.created_us,
-        "started_us": run.started_us,
-        "finished_us": run.finished_us,
-        "result": run.result,
-        "errors": run.errors,
-        "reason": run.reason,
-        "retry_of": run.retry_of,
-        "queued_us": run.due_us if queued else None,
-    }
+NEW_RUN = (
+    "id",
+    "task_id",
+    "generation",
+    "state",
+    "source",
+    "fire_us",
+    "due_us",
+    "first_us",
+    "last_us",
+    "fire_count",
+    "exact",
+    "function",
+    "executor",
+    "attempt",
+    "available_us",
+    "node",
+    "fence",
+    "created_us",
+    "finished_us",
+    "reason",
+    "queued_us",
+)
+"""The columns of a run that was just made; the others have their defaults."""
+
+
+def new_run_row(run: RunRecord, *, queued: bool) -> tuple[Any, ...]:
+    """Return the row of a run that was just made, in the order of `NEW_RUN`."""
+    return (
+        run.id,
+        run.task_id,
+        run.generation,
+        _WORDS[run.state],
+        _WORDS[run.source],
+        run.fire_us,
+        run.due_us,
+        run.first_us,
+        run.last_us,
+        run.fire_count,
+        run.exact,
+        run.function,
+        run.executor,
+        run.attempt,
+        run.available_us,
+        run.node,
+        run.fence,
+        run.created_us,
+        run.finished_us,
+        run.reason,
+        run.due_us if queued else None,
+    )
 
 
 def word_of(word: RunState | ScheduleState | Source) -> str:

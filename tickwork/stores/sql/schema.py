@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 __all__ = ["HEAD", "Tables", "tables"]
@@ -131,9 +132,9 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
         Column("function", Text, nullable=False),
         Column("executor", String(_WORD), nullable=False),
         Column("attempt", Integer, nullable=False),
-        Column("failures", Integer, nullable=False),
-        Column("crashes", Integer, nullable=False),
-        Column("suspect", Boolean, nullable=False),
+        Column("failures", Integer, nullable=False, server_default="0"),
+        Column("crashes", Integer, nullable=False, server_default="0"),
+        Column("suspect", Boolean, nullable=False, server_default=false()),
         _instant("available_us"),
         Column("node", String(_WORD)),
         _number("fence"),

@@ -1,19 +1,18 @@
 """What the steps of a SQL store share: its tables, codec and clock, and small statements."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Insert,
     Table,
     Update,
     bindparam,
     func,
-    insert,
     select,
     update,
 )
@@ -24,8 +23,8 @@ from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Edit, Eligibility, PlannedRun, new_run
 from tickwork.stores.sql.database import Database
-from tickwork.stores.sql.many import Many
-from tickwork.stores.sql.rows import run_row, task_row
+from tickwork.stores.sql.many import ManyInserts, ManyUpdates, New
+from tickwork.stores.sql.rows import NEW_RUN, new_run_row, task_row
 from tickwork.stores.sql.schema import Tables
 
 __all__ = ["CHUNK", "Session", "chunks", "eligible", "named"]
@@ -52,18 +51,36 @@ class Session:
             statement = self._statements[name] = make()
         return statement
 
-    def many(
+    def update(
         self,
         connection: Connection,
-        name: str,
-        make: Callable[[], Insert | Update],
-        rows: Sequence[Mapping[str, Any]],
+        keys: Sequence[str],
+        make: Callable[[New], Update],
+        rows: Sequence[Sequence[Any]],
     ) -> int:
-        """Execute a statement, which is built only once, for many rows; return how many it met."""
+        """Execute an update, which is built only once, for rows of `keys`.
+
+        Return how many rows of the table it met.
+        """
         if not rows:
             return 0
-        many: Many = self.once(name, lambda: Many(connection, make(), list(rows[0])))
+        # The code that makes a statement is its name.
+        name = f"{make.__module__}.{make.__qualname__}"
+        many: ManyUpdates = self.once(name, lambda: ManyUpdates(connection, keys, make))
         return many.execute(connection, rows)
+
+    def insert(
+        self,
+        connection: Connection,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Insert rows of `columns`; raises IntegrityError where a key is taken."""
+        if rows:
+            name = f"insert into {table.name}"
+            many: ManyInserts = self.once(name, lambda: ManyInserts(connection, table, columns))
+            many.execute(connection, rows)
 
     def require_alive(self, connection: Connection, node: str) -> None:
         """Raise unless a node's lease holds, and keep it so until the transaction ends.
@@ -116,8 +133,10 @@ class Session:
 
     def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
         """Add new tasks."""
-        rows = [task_row(task, self.environment.codec) for task in tasks]
-        self.many(connection, "add", lambda: insert(self.tables.tasks), rows)
+        if tasks:
+            rows = [task_row(task, self.environment.codec) for task in tasks]
+            in_order = itemgetter(*rows[0])
+            self.insert(connection, self.tables.tasks, list(rows[0]), list(map(in_order, rows)))
 
     def update_task(self, connection: Connection, task: TaskRecord) -> None:
         """Write all of a task that was read in this transaction."""
@@ -125,9 +144,9 @@ class Session:
         table = self.tables.tasks
         connection.execute(update(table).where(table.c.id == task.id).values(row))
 
-    def insert_runs(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add new runs; raises IntegrityError where a slot is taken."""
-        self.many(connection, "run", lambda: insert(self.tables.runs), rows)
+    def insert_runs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows of `new_run_row`; raises IntegrityError where a slot is taken."""
+        self.insert(connection, self.tables.runs, NEW_RUN, rows)
 
     def free_slots(
         self, connection: Connection, task: TaskRecord, planned: Iterable[PlannedRun]
@@ -164,7 +183,7 @@ class Session:
         for planned in self.free_slots(connection, task, edit.runs):
             run = new_run(planned, task, new_id(), now_us, None, 0)
             made.append(run)
-            rows.append(run_row(run, queued=planned.queued))
+            rows.append(new_run_row(run, queued=planned.queued))
             if planned.state is RunState.PENDING:
                 task.active += 1
                 task.queued += planned.queued
