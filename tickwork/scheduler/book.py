@@ -19,7 +19,7 @@ from tickwork.errors import (
     TaskConfigurationError,
     TaskNotFoundError,
 )
-from tickwork.interfaces import Clock, Reader, Store, Trigger
+from tickwork.interfaces import Reader, Store, Trigger
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.events import TaskAdded, TaskChanged, TaskEvent
 from tickwork.model.listing import page_of_tasks
@@ -30,6 +30,7 @@ from tickwork.scheduler import planner
 from tickwork.scheduler.declaring import Declared
 from tickwork.scheduler.guard import asked, guarded_trigger
 from tickwork.scheduler.ids import RunIds
+from tickwork.scheduler.store_clock import StoreClock
 
 if TYPE_CHECKING:
     from tickwork.model.snapshots import TaskInfo
@@ -47,10 +48,14 @@ class Book:
     """Tasks by store and id. Thread-safe as far as the stores are."""
 
     def __init__(
-        self, stores: Mapping[str, Store], clock: Clock, codec: DefinitionCodec, token: str
+        self,
+        stores: Mapping[str, Store],
+        clocks: Mapping[str, StoreClock],
+        codec: DefinitionCodec,
+        token: str,
     ) -> None:
         self._stores = stores
-        self._clock = clock
+        self._clocks = clocks
         self._codec = codec
         self.ids = RunIds(token)
         self.pending: dict[tuple[str, str], Declared] = {}
@@ -60,7 +65,14 @@ class Book:
 
     def new_id(self) -> str:
         """Return a new id for a task; later ones sort behind it, which keeps indexes compact."""
-        return self.ids.at(self._clock.now_us())()
+        return self.ids.at(self._clocks["default"].now_us())()
+
+    def _now_us(self, store: str) -> int:
+        """Return the present instant by a store's clock."""
+        clock = self._clocks[store]
+        if self.connected:
+            clock.refresh()
+        return clock.now_us()
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -130,7 +142,7 @@ class Book:
 
     def _put(self, store: str, declared: Sequence[Declared]) -> dict[str, type[TaskEvent] | None]:
         """Put tasks into a store; return what became of those that were there, by id."""
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
         by_id = {each.id: each for each in declared}
         new_id = self.ids.at(now_us)
         records = [self._record(each, now_us) for each in declared]
@@ -209,7 +221,7 @@ class Book:
                 first_us=pending.first_us if first_us is None else first_us,
             )
             return
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             definition = planner.definition_of(task)
@@ -226,7 +238,7 @@ class Book:
         if pending is not None:
             self.pending[store, task_id] = replace(pending, paused=True)
             return
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             if task.state in {ScheduleState.FINISHED, ScheduleState.PAUSED}:
@@ -248,7 +260,7 @@ class Book:
         if pending is not None:
             self.pending[store, task_id] = replace(pending, paused=False)
             return
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             if task.state is not ScheduleState.PAUSED:
@@ -264,7 +276,7 @@ class Book:
         rest = [each for each in task_ids if each not in gone]
         if not self.connected or not rest:
             return gone
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
         there: list[str] = []
 
         def decide(task: TaskRecord) -> Edit:
@@ -284,7 +296,7 @@ class Book:
 
     def run_all(self, store: str, task_ids: Sequence[str], source: Source) -> list[RunRecord]:
         """Add a run of each of these tasks."""
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             return Edit(task, (planner.manual_run(now_us, source),))
@@ -303,13 +315,13 @@ class Book:
             if run is not None and run.state is RunState.PENDING and run.node is None:
                 tasks.append(run.task_id)
         if tasks:
-            new_id = self.ids.at(self._clock.now_us())
+            new_id = self.ids.at(self._now_us(store))
             self._stores[store].edit(tasks, lambda task: Edit(task, (), reason), new_id)
 
     def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
         if not self.connected:
             raise _missing(task_id)
-        new_id = self.ids.at(self._clock.now_us())
+        new_id = self.ids.at(self._now_us(store))
         (edited,) = self._stores[store].edit([task_id], decide, new_id)
         if edited.task is None:
             raise _missing(task_id)
@@ -363,7 +375,7 @@ class Book:
 
     def _pending_record(self, declared: Declared) -> TaskRecord:
         state = ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED
-        now_us = self._clock.now_us()
+        now_us = self._now_us(declared.store)
         record = TaskRecord(
             id=declared.id, generation=0, definition=declared.definition, state=state
         )
@@ -373,7 +385,7 @@ class Book:
     def explained(self, infos: list[TaskInfo], store: str) -> list[TaskInfo]:
         """Add to views of tasks why no node that lives can execute them, where that is so."""
         unexplained = any(info.problem is None for info in infos)
-        now_us = self._clock.now_us()
+        now_us = self._now_us(store)
         nodes = self.reader(store).nodes() if self.connected and unexplained else []
         nodes = [node for node in nodes if node.expires_us > now_us]
         if not nodes:

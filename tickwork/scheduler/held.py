@@ -113,8 +113,11 @@ def failed(held: Held, error: BaseException | None, now_us: int) -> Finished:
     )
 
 
-def left_over(held: Held, now_us: int) -> Finished | GivenBack:
-    """Return what becomes of a run that was ended in the middle because its scheduler stopped."""
+def left_over(held: Held, now_us: int, offset_us: int) -> Finished | GivenBack:
+    """Return what becomes of a run that was ended in the middle because its scheduler stopped.
+
+    `offset_us` is the offset of the clock by which it was started from the store's.
+    """
     reason = "its scheduler was stopped in the middle of it"
     if held.definition.delivery is Delivery.AT_LEAST_ONCE:
         return GivenBack(held.run_id, held.fence, now_us, started=True, reason=reason)
@@ -124,7 +127,7 @@ def left_over(held: Held, now_us: int) -> Finished | GivenBack:
         held.run.generation,
         held.fence,
         RunState.LOST,
-        held.started_us or None,
+        held.started_us + offset_us if held.started_us else None,
         now_us,
         reason=f"{reason}, and its delivery is at_most_once",
         follows=held.definition.fixed_delay,

@@ -21,6 +21,7 @@ from tickwork.model.records import TaskRecord
 from tickwork.model.steps import Batch, Finished, GivenBack, Mark
 from tickwork.scheduler.announcing import Announcer
 from tickwork.scheduler.held import Held, concluded, failed, left_over
+from tickwork.scheduler.store_clock import StoreClock
 
 __all__ = ["Holding"]
 
@@ -42,10 +43,13 @@ class Holding:
         announcer: Announcer,
         after_run: Callable[[TaskRecord, int], None],
         wake: threading.Event,
+        *,
+        clock: StoreClock,
     ) -> None:
         self._store = store
         self._announcer = announcer
         self._after_run = after_run
+        self._clock = clock
         self.wake = wake
         self.inbox: deque[Outcome] = deque()
         self.held: dict[str, Held] = {}
@@ -106,7 +110,8 @@ class Holding:
         self._collect(now_us)
         marks = self._due_marks(now_us)
         batch = Batch(self._after_run)
-        batch.marks = [Mark(held.run_id, held.fence, held.started_us) for held in marks]
+        offset_us = self._clock.offset_us
+        batch.marks = [Mark(held.run_id, held.fence, held.started_us + offset_us) for held in marks]
         batch.given_back = self._given_back
         batch.finished = [each.finished for each in self._conclusions]
         if not batch:
@@ -136,8 +141,11 @@ class Holding:
     def _collect(self, now_us: int) -> None:
         """Turn outcomes that came in into what is to be written."""
         inbox, held_runs, conclusions = self.inbox, self.held, self._conclusions
+        offset_us = self._clock.offset_us
         for _ in range(len(inbox)):
             outcome = inbox.popleft()
+            if offset_us:
+                outcome = _at_the_store(outcome, offset_us)
             held = cast("Held", outcome.job)
             if held_runs.get(held.run_id) is not held:
                 if not held.withdrawn:
@@ -189,7 +197,7 @@ class Holding:
             self.give_back(held.run_id, held.fence, held.run.due_us or now_us)
         for job in ended:
             held = cast("Held", job)
-            verdict = left_over(held, now_us)
+            verdict = left_over(held, now_us, self._clock.offset_us)
             if isinstance(verdict, GivenBack):
                 self._given_back.append(verdict)
             else:
@@ -197,3 +205,9 @@ class Holding:
                 self._conclusions.append(_Conclusion(verdict, held, outcome))
         self.write(now_us)
         return list(self.held)
+
+
+def _at_the_store(outcome: Outcome, offset_us: int) -> Outcome:
+    """Return an outcome with the store's time instead of that of the clock here."""
+    started_us = outcome.started_us and outcome.started_us + offset_us
+    return outcome._replace(started_us=started_us, finished_us=outcome.finished_us + offset_us)

@@ -35,6 +35,7 @@ from tickwork.scheduler.loop import LoopSettings
 from tickwork.scheduler.processes import refuse_pool_child
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.scheduler.runtime import DRAINED_WITHIN_S, Runtime, StopReport
+from tickwork.scheduler.store_clock import StoreClock
 from tickwork.wiring import build_executor, build_store, load_trigger, read_zone
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ class SchedulerLife:
         self._registry = FunctionRegistry()
         self._listeners = Listeners()
         self._codec = DefinitionCodec(load_trigger)
-        self._book = Book(self._stores, self._clock, self._codec, uuid4().hex)
+        self._clocks = {
+            name: StoreClock(self._clock, each, name) for name, each in self._stores.items()
+        }
+        self._book = Book(self._stores, self._clocks, self._codec, uuid4().hex)
         self._declarer = Declarer(
             self._registry,
             zone,
@@ -175,6 +179,7 @@ class SchedulerLife:
                 self._stores,
                 self._executors,
                 clock=self._clock,
+                clocks=self._clocks,
                 registry=self._registry,
                 listeners=self._listeners,
                 settings=self._settings,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tickwork.errors import LeaseLostError, StoreError
-from tickwork.interfaces import Clock, Executor, Store
+from tickwork.interfaces import Executor, Store
 from tickwork.model.definition import Definition
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.model.instants import SECOND
@@ -41,6 +41,7 @@ from tickwork.scheduler.holding import Holding
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.membership import Membership
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
+from tickwork.scheduler.store_clock import StoreClock
 
 __all__ = ["LoopSettings", "StoreLoop"]
 
@@ -75,7 +76,7 @@ class StoreLoop:
         self,
         store: Store,
         *,
-        clock: Clock,
+        clock: StoreClock,
         executors: Mapping[str, Executor],
         registry: FunctionRegistry,
         announcer: Announcer,
@@ -89,7 +90,7 @@ class StoreLoop:
         self.active = True
         self.draining = False
         self._only: frozenset[str] | None = None
-        self._clock = clock
+        self.clock = clock
         self._executors = executors
         self._names = frozenset(executors)
         self._registry = registry
@@ -104,7 +105,7 @@ class StoreLoop:
             beaten_after_us=settings.beat_us * (2 if settings.threaded else 1),
         )
         self._ids = RunIds(self.node_id, ids)
-        self.holding = Holding(store, announcer, _after_run, self.wake)
+        self.holding = Holding(store, announcer, _after_run, self.wake, clock=clock)
         self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in executors}
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
@@ -150,7 +151,7 @@ class StoreLoop:
 
     def tick(self) -> int | None:
         """Do what is to be done now; return when there is more, None for when woken."""
-        now_us = self._clock.now_us()
+        now_us = self.clock.now_us()
         try:
             next_us = self._step(now_us)
         except LeaseLostError:
@@ -237,7 +238,7 @@ class StoreLoop:
         `ended` are jobs that were ended in the middle. Call it when the loop doesn't tick any more.
         """
         waiting = self._let_waiting_go()
-        return self.holding.wind_up([*unstarted, *waiting], ended, self._clock.now_us())
+        return self.holding.wind_up([*unstarted, *waiting], ended, self.clock.now_us())
 
     # --- planning and leasing -----------------------------------------------------------------
 

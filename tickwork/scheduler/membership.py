@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from tickwork.interfaces import Clock, Store
+from tickwork.interfaces import Store
 from tickwork.model.records import NodeRecord
+from tickwork.scheduler.store_clock import StoreClock
 
 __all__ = ["Membership"]
 
@@ -21,7 +22,7 @@ class Membership:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        clock: StoreClock,
         new_node: Callable[[], NodeRecord],
         *,
         lease_us: int,
@@ -41,6 +42,8 @@ class Membership:
     def keep(self, now_us: int) -> None:
         """Register if that isn't done, and beat if the thread that should didn't."""
         if not self._registered:
+            self._clock.measure()
+            self.node.offset_us = self._clock.offset_us
             self._store.beat(self.node, self._lease_us)
             self._registered = True
             self._beat_at_us = self.node.beat_us = now_us
@@ -51,7 +54,8 @@ class Membership:
         """Renew the lease; False once it was lost."""
         if not self._registered:
             return True
-        node = replace(self.node, unresolved=self.unresolved)
+        self._clock.measure()
+        node = replace(self.node, unresolved=self.unresolved, offset_us=self._clock.offset_us)
         alive = self._store.beat(node, self._lease_us).alive
         if node.id != self.node.id:
             # The loop has begun anew while this was on its way.

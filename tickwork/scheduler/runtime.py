@@ -11,7 +11,14 @@ from typing import NamedTuple, cast
 from uuid import uuid4
 
 from tickwork.errors import StoreError
-from tickwork.interfaces import Cancelling, Clock, Executor, ExecutorEnvironment, Store
+from tickwork.interfaces import (
+    Cancelling,
+    Clock,
+    Executor,
+    ExecutorEnvironment,
+    Store,
+    Watching,
+)
 from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.scheduler.announcing import Announcer
@@ -21,6 +28,7 @@ from tickwork.scheduler.listeners import Listeners
 from tickwork.scheduler.loop import LoopSettings, StoreLoop
 from tickwork.scheduler.outcomes import dispatcher
 from tickwork.scheduler.registry import FunctionRegistry
+from tickwork.scheduler.store_clock import StoreClock
 from tickwork.version import __version__
 
 __all__ = ["Runtime", "StopReport"]
@@ -55,6 +63,7 @@ class Runtime:
         executors: Mapping[str, Executor],
         *,
         clock: Clock,
+        clocks: Mapping[str, StoreClock],
         registry: FunctionRegistry,
         listeners: Listeners,
         settings: LoopSettings,
@@ -73,10 +82,10 @@ class Runtime:
         self.loops = {
             name: StoreLoop(
                 store,
-                clock=clock,
+                clock=clocks[name],
                 executors=executors,
                 registry=registry,
-                announcer=Announcer(name, listeners, clock.now_us),
+                announcer=Announcer(name, listeners, clocks[name].now_us),
                 settings=settings,
                 new_node=self._node,
                 ids=ids,
@@ -99,6 +108,8 @@ class Runtime:
         for name, loop in self.loops.items():
             loop.active = active
             if self._settings.threaded:
+                if isinstance(loop.store, Watching):
+                    loop.store.watch(loop.wake.set)
                 self._begin(f"tickwork-loop-{name}", self._tick_on, loop)
                 self._begin(f"tickwork-beat-{name}", self._beat_on, loop)
 
@@ -111,8 +122,8 @@ class Runtime:
         while not self._stopping.is_set():
             loop.wake.clear()
             next_us = loop.tick()
-            if next_us is None or next_us > self._clock.now_us():
-                self._clock.wait(next_us, loop.wake)
+            if next_us is None or next_us > loop.clock.now_us():
+                loop.clock.wait(next_us, loop.wake)
 
     def _beat_on(self, loop: StoreLoop) -> None:
         next_us = self._clock.now_us() + self._settings.beat_us

@@ -1,0 +1,76 @@
+"""The time of a store: this process's clock, corrected by its offset from the store's server.
+
+Due is judged by it, so that processes whose clocks differ agree on when a task is due. A server's
+answer, which was given between the moments of asking and of receiving, bounds the offset from both
+sides. While these bounds allow for none, there is none, and the clock here is taken as it is.
+"""
+
+import logging
+import threading
+
+from tickwork.interfaces import Clock, Store, Timekeeping
+from tickwork.model.instants import SECOND
+
+__all__ = ["StoreClock"]
+
+logger = logging.getLogger("tickwork.clock")
+
+_WARNED_FROM_US = SECOND
+_STALE_AFTER_US = 60 * SECOND
+
+
+class StoreClock:
+    """A clock for the loop and the tasks of one store; from any thread."""
+
+    def __init__(self, clock: Clock, store: Store, name: str) -> None:
+        self._clock = clock
+        self._server = store if isinstance(store, Timekeeping) else None
+        self._name = name
+        self._measured_at_us: int | None = None
+        self._warned_us = 0
+        self.offset_us = 0
+
+    def now_us(self) -> int:
+        """Return the present instant, as the store's server sees it."""
+        return self._clock.now_us() + self.offset_us
+
+    def wait(self, until_us: int | None, woken: threading.Event) -> None:
+        """Wait for an instant of this clock, as a `Clock` does."""
+        self._clock.wait(None if until_us is None else until_us - self.offset_us, woken)
+
+    def measure(self) -> None:
+        """Ask the store's server for its time, where it has one.
+
+        Raises:
+            StoreUnavailableError: it doesn't answer.
+        """
+        if self._server is None:
+            return
+        asked_us = self._clock.now_us()
+        server_us = self._server.now_us()
+        answered_us = self._clock.now_us()
+        self._measured_at_us = answered_us
+        least_us, most_us = server_us - answered_us, server_us - asked_us
+        if answered_us < asked_us:
+            # The clock here was set back meanwhile: what was measured says nothing.
+            return
+        self.offset_us = 0 if least_us <= 0 <= most_us else (least_us + most_us) // 2
+        self._warn()
+
+    def refresh(self) -> None:
+        """Measure again, if that was long ago."""
+        at_us = self._measured_at_us
+        if self._server is None:
+            return
+        if at_us is None or not 0 <= self._clock.now_us() - at_us < _STALE_AFTER_US:
+            self.measure()
+
+    def _warn(self) -> None:
+        if abs(self.offset_us - self._warned_us) >= _WARNED_FROM_US:
+            self._warned_us = self.offset_us
+            logger.warning(
+                "the clock of this machine differs from that of the store %r by %+.3f s; "
+                "tickwork goes by the store's",
+                self._name,
+                -self.offset_us / SECOND,
+            )
