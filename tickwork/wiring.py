@@ -6,12 +6,14 @@ entry points `tickwork.triggers`, `tickwork.stores` and `tickwork.executors`.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import tzinfo
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
+from urllib.parse import unquote_plus
 
 from tickwork.errors import InvalidInputError, InvalidTriggerError, TaskConfigurationError
 from tickwork.interfaces import Executor, Reader, Store, Trigger
@@ -55,7 +57,25 @@ _BUILT_IN = {
 
 T = TypeVar("T")
 
-_SQL_SCHEMES = {"sqlite", "postgresql", "mysql", "mariadb"}
+_SCHEMES = {
+    "sqlite": "sqlalchemy",
+    "postgresql": "sqlalchemy",
+    "postgres": "sqlalchemy",
+    "mysql": "sqlalchemy",
+    "mariadb": "sqlalchemy",
+    "rediss": "redis",
+    "mongodb": "mongo",
+}
+"""Beginnings of URLs, before a `+`, that aren't the alias of their store."""
+
+_OBJECTS = {"sqlalchemy": "sqlalchemy", "redis": "redis", "pymongo": "mongo", "pathlib": "file"}
+"""Packages whose objects (an engine, a client, a directory) say where a store is."""
+
+_IN_URLS = {"durability", "prefix"}
+"""Options of stores that may stand in their URLs."""
+
+_EXTRAS = {"redis": "redis", "pymongo": "mongodb", "bson": "mongodb"}
+"""The extra that brings a module which a part needs."""
 
 
 @lru_cache(maxsize=256)
@@ -63,7 +83,8 @@ def _part(group: str, alias: str) -> Any:
     known = _BUILT_IN[group]
     if alias in known:
         module, _, name = known[alias].partition(":")
-        return getattr(import_module(module), name)
+        with _driver_named(alias):
+            return getattr(import_module(module), name)
     others = {each.name: each for each in entry_points(group=f"tickwork.{group}")}
     if alias in others:
         return others[alias].load()
@@ -71,6 +92,20 @@ def _part(group: str, alias: str) -> Any:
     raise InvalidInputError(
         f"{alias!r} is not one of the known {group}: {', '.join(names)}{_close(alias, names)}"
     )
+
+
+@contextmanager
+def _driver_named(alias: str) -> Iterator[None]:
+    """Say which extra to install, where a driver is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise InvalidInputError(
+            f"{alias!r} needs the package {error.name!r}: pip install 'tickwork[{extra}]'"
+        ) from error
 
 
 def _close(word: str, words: Sequence[str]) -> str:
@@ -145,16 +180,18 @@ def build_store(where: object) -> Store:
     if isinstance(where, Mapping):
         options = dict(where)
         alias = options.pop("type", None)
-        url = options.pop("url", None)
-        if url is not None and alias in {None, "sqlalchemy"}:
-            return _store_at(str(url), options)
+        url = options.get("url")
+        if isinstance(url, str) and alias in {None, _alias_of(url)}:
+            return _store_at(options.pop("url"), options)
         if not isinstance(alias, str):
             raise InvalidInputError(f'a store needs a "type" or a "url", {dict(where)!r} has none')
         return _store(_part("stores", alias), options)
+    alias = _OBJECTS.get(type(where).__module__.partition(".")[0])
+    if alias is not None:
+        # First: a MongoDB client has an attribute for every name that it is asked for.
+        return _store(_part("stores", alias), {"url": where})
     if isinstance(where, Store) and isinstance(where, Reader) and not inspect.isclass(where):
         return where
-    if type(where).__module__.startswith("sqlalchemy.engine"):
-        return _store(_part("stores", "sqlalchemy"), {"url": where})
     raise InvalidInputError(
         f"{where!r} is not a store; use a URL (memory://, sqlite:///tasks.db, ...), "
         'a dict with a "type", or a store object'
@@ -162,26 +199,39 @@ def build_store(where: object) -> Store:
 
 
 def _store_at(url: str, options: dict[str, Any]) -> Store:
-    scheme, separator, rest = url.partition("://")
+    _, separator, rest = url.partition("://")
     if not separator:
         raise InvalidInputError(
             f"{url!r} is not the URL of a store; examples: memory://, sqlite:///tasks.db"
         )
-    dialect = scheme.partition("+")[0]
-    if dialect in _SQL_SCHEMES:
-        # Our own option travels in the query, as a URL is often all that one can configure.
-        address, _, query = url.partition("?")
-        kept = []
-        for word in filter(None, query.split("&")):
-            name, _, value = word.partition("=")
-            if name in {"durability", "prefix"}:
-                options.setdefault(name, value)
-            else:
-                kept.append(word)
-        address = f"{address}?{'&'.join(kept)}" if kept else address
-        return _store(_part("stores", "sqlalchemy"), {"url": address, **options})
-    kind = _part("stores", scheme)
-    return _store(kind, {**options, **({"url": url} if rest else {})})
+    kind = _part("stores", _alias_of(url))
+    takes = set(inspect.signature(kind).parameters)
+    if not rest and "url" not in takes:
+        return _store(kind, options)
+    address, mine = _options_apart(url, takes)
+    return _store(kind, {**mine, **options, "url": address})
+
+
+def _alias_of(url: str) -> str:
+    name = url.partition("://")[0].partition("+")[0]
+    return _SCHEMES.get(name, name)
+
+
+def _options_apart(url: str, takes: set[str]) -> tuple[str, dict[str, str]]:
+    """Return a URL without the options of ours in its query, and these.
+
+    They travel there because a URL is often all that one can configure.
+    """
+    address, _, query = url.partition("?")
+    mine: dict[str, str] = {}
+    kept = []
+    for word in filter(None, query.split("&")):
+        name, _, value = word.partition("=")
+        if name in takes & _IN_URLS:
+            mine[name] = unquote_plus(value)
+        else:
+            kept.append(word)
+    return f"{address}?{'&'.join(kept)}" if kept else address, mine
 
 
 def build_executor(what: object) -> Executor:
