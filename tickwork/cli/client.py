@@ -1,5 +1,6 @@
 """Connecting to a store that others work on, without firing, and without making one."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -54,7 +55,8 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
     if url.startswith("sqlite"):
         _require_sqlite(url)
     store = build_store(url)
-    with Scheduler(store, clock=clock).connect() as scheduler:
+    keys = _signing_keys(os.environ.get("TICKWORK_SIGNING_KEYS", ""))
+    with Scheduler(store, clock=clock, signing_keys=keys).connect() as scheduler:
         yield Client(scheduler, store, url.partition("?")[0])
 
 
@@ -88,3 +90,16 @@ def _has_table(path: Path, table: str) -> bool:
     except sqlite3.Error:
         # Whatever is wrong with it, the store says it better.
         return True
+
+
+def _signing_keys(text: str) -> dict[str, str] | None:
+    """Return the keys of `NAME=SECRET,NAME=SECRET`; None for an empty text."""
+    keys: dict[str, str] = {}
+    for word in filter(None, (each.strip() for each in text.split(","))):
+        name, separator, secret = word.partition("=")
+        if not separator:
+            raise InvalidInputError(
+                "TICKWORK_SIGNING_KEYS must look like NAME=SECRET,NAME=SECRET, the first one signs"
+            )
+        keys[name] = secret
+    return keys or None

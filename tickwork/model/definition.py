@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import UnreadableRecordError
 from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.signing import Signer, unsigned
 
 if TYPE_CHECKING:
     from tickwork.interfaces import Trigger
@@ -109,13 +110,18 @@ def _check_types(data: Mapping[str, Any]) -> None:
 class DefinitionCodec:
     """Turns definitions into text and back, remembering what it has decoded.
 
-    `load_trigger` makes a trigger of the JSON data that a trigger's `to_json` gave. Thread-safe.
+    `load_trigger` makes a trigger of the JSON data that a trigger's `to_json` gave. With a
+    `signer`, texts are signed, and only signed ones are decoded. Thread-safe.
     """
 
     def __init__(
-        self, load_trigger: Callable[[Mapping[str, Any]], Trigger], remembered: int = 20_000
+        self,
+        load_trigger: Callable[[Mapping[str, Any]], Trigger],
+        signer: Signer | None = None,
+        remembered: int = 20_000,
     ) -> None:
         self._load_trigger = load_trigger
+        self._signer = signer
         self._remembered = remembered
         self._known: OrderedDict[str, Definition] = OrderedDict()
         self._lock = Lock()
@@ -130,7 +136,8 @@ class DefinitionCodec:
         if definition.tags:
             data["tags"] = definition.tags
         data["trigger"] = definition.trigger.to_json()
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return text if self._signer is None else self._signer.signed(text)
 
     def decode(self, text: str) -> Definition:
         """Return the definition of a text.
@@ -159,6 +166,7 @@ class DefinitionCodec:
             return Unreadable(text, str(error))
 
     def _decode(self, text: str) -> Definition:
+        text = unsigned(text) if self._signer is None else self._signer.verified(text)
         try:
             data = json.loads(text)
             version = data.pop("version")

@@ -299,6 +299,8 @@ class Book:
         now_us = self._now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
+            # What can't be understood here has no executor that could be written down.
+            planner.definition_of(task)
             return Edit(task, (planner.manual_run(now_us, source),))
 
         edits = self._stores[store].edit(task_ids, decide, self.ids.at(now_us))
@@ -306,6 +308,22 @@ class Book:
             if edited.task is None:
                 raise _missing(task_id)
         return [run for edited in edits for run in edited.runs]
+
+    def sign_again(self, store: str) -> int:
+        """Write all definitions that can be read here anew; return how many."""
+        written = seen = 0
+        while found := self.find(store, TaskQuery(limit=_REPORTED, offset=seen)):
+            seen += len(found)
+            ids = [task.id for task in found if isinstance(task.definition, Definition)]
+            self._stores[store].edit(ids, self._resigned, self.ids.at(self._now_us(store)))
+            written += len(ids)
+        return written
+
+    def _resigned(self, task: TaskRecord) -> Edit:
+        if isinstance(task.definition, Unreadable):
+            return Edit(task, unchanged=True)
+        declared = task.declared and self._codec.encode(self._codec.decode(task.declared))
+        return Edit(replace(task, declared=declared))
 
     def cancel_pending(self, store: str, run_ids: Sequence[str], reason: str) -> None:
         """Cancel those of some runs that nobody has leased."""

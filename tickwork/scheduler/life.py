@@ -25,6 +25,7 @@ from tickwork.model.events import (
 )
 from tickwork.model.instants import from_us
 from tickwork.model.policies import ScheduleState, Source
+from tickwork.model.signing import Signer
 from tickwork.model.steps import TaskQuery
 from tickwork.scheduler.book import Book
 from tickwork.scheduler.clock import SystemClock
@@ -65,6 +66,7 @@ class SchedulerLife:
         executors: Mapping[str, Any] | None = None,
         task_defaults: Mapping[str, Any] | None = None,
         timezone: str | tzinfo = "UTC",
+        signing_keys: Mapping[str, str | bytes] | None = None,
         clock: Clock | None = None,
         settings: LoopSettings | None = None,
     ) -> None:
@@ -77,7 +79,8 @@ class SchedulerLife:
         self._settings = settings or LoopSettings()
         self._registry = FunctionRegistry()
         self._listeners = Listeners()
-        self._codec = DefinitionCodec(load_trigger)
+        signer = None if signing_keys is None else Signer(signing_keys)
+        self._codec = DefinitionCodec(load_trigger, signer)
         self._clocks = {
             name: StoreClock(self._clock, each, name) for name, each in self._stores.items()
         }

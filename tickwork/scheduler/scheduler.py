@@ -359,6 +359,14 @@ class Scheduler(SchedulerLife):
         )
         return [run_info(run, name) for run, name in self._book.runs(self._named(store), query)]
 
+    def sign_again(self) -> int:
+        """Write every definition that can be read anew, signed with the first key; return how many.
+
+        Then older keys may go.
+        """
+        with self._connected() as book:
+            return sum(book.sign_again(name) for name in self._stores)
+
     def nodes(self) -> list[NodeInfo]:
         """Return the started schedulers that share this one's stores, also dead ones."""
         from tickwork.model.snapshots import node_info

@@ -24,8 +24,8 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
-from tickwork.stores.memory import editing, finishing, listing, nodes, planning
-from tickwork.stores.memory.shelves import Shelves
+from tickwork.stores.shelves import editing, finishing, listing, nodes, planning
+from tickwork.stores.shelves.shelves import Shelves
 
 __all__ = ["MemoryStore"]
 

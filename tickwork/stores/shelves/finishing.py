@@ -1,4 +1,4 @@
-"""Writing what happened to leased runs of a memory store, and what follows from it."""
+"""Writing what happened to leased runs that are held in memory, and what follows from it."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -7,9 +7,9 @@ from tickwork.model.definition import Definition
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
-from tickwork.stores.memory.shelves import Shelves
+from tickwork.stores.shelves.shelves import Shelves
 
-__all__ = ["Key", "count_over", "finish", "followed", "move_on", "offer_again", "unlease"]
+__all__ = ["Key", "count_over", "finish", "followed", "move_on", "offer_again"]
 
 Key = tuple[str, int]
 """A task's id and generation."""
@@ -92,7 +92,7 @@ def _give_back(shelves: Shelves, back: GivenBack, now_us: int) -> bool:
         return False
     if run.node is None:
         return True
-    unlease(shelves, run)
+    shelves.unlease(run)
     run.reason = back.reason
     if back.started:
         run.failures += back.error is not None
@@ -104,13 +104,6 @@ def _give_back(shelves: Shelves, back: GivenBack, now_us: int) -> bool:
     return True
 
 
-def unlease(shelves: Shelves, run: RunRecord) -> None:
-    """End the lease of a run."""
-    if run.node is not None:
-        shelves.leased[run.node].pop(run.id, None)
-        run.node = None
-
-
 def offer_again(shelves: Shelves, run: RunRecord, available_us: int, now_us: int) -> None:
     """Make a run pending again; one whose task is gone meanwhile is over."""
     task = shelves.tasks.get(run.task_id)
@@ -118,8 +111,7 @@ def offer_again(shelves: Shelves, run: RunRecord, available_us: int, now_us: int
         run.state = RunState.PENDING
         shelves.offer(run, available_us)
         return
-    run.state, run.reason = RunState.CANCELLED, TASK_REMOVED
-    run.finished_us, run.available_us = now_us, None
+    shelves.cancel(run, TASK_REMOVED, now_us)
 
 
 def _finish(shelves: Shelves, finished: Finished) -> bool:
@@ -128,7 +120,7 @@ def _finish(shelves: Shelves, finished: Finished) -> bool:
         return False
     if run.node is None:
         return run.state is finished.state and run.finished_us == finished.finished_us
-    unlease(shelves, run)
+    shelves.unlease(run)
     run.state = finished.state
     if finished.started_us is not None:
         run.started_us = finished.started_us

@@ -1,4 +1,4 @@
-"""Nodes of a memory store, their leases, and what dead ones leave behind."""
+"""Nodes that are held in memory, their leases, and what dead ones leave behind."""
 
 from collections import Counter
 from dataclasses import replace
@@ -7,15 +7,14 @@ from itertools import islice
 from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord, RunRecord, copied
 from tickwork.model.steps import Beat, RecoverReply, RecoverRequest, Verdict
-from tickwork.stores.memory.finishing import (
+from tickwork.stores.shelves.finishing import (
     Key,
     count_over,
     followed,
     move_on,
     offer_again,
-    unlease,
 )
-from tickwork.stores.memory.shelves import Shelves
+from tickwork.stores.shelves.shelves import Shelves
 
 __all__ = ["beat", "recover"]
 
@@ -74,7 +73,7 @@ def _verdict(shelves: Shelves, run: RunRecord, request: RecoverRequest) -> Verdi
 
 
 def _take_over(shelves: Shelves, run: RunRecord, verdict: Verdict, now_us: int) -> None:
-    unlease(shelves, run)
+    shelves.unlease(run)
     run.state, run.crashes = verdict.state, verdict.crashes
     run.suspect, run.reason = verdict.suspect, verdict.reason
     if verdict.state is RunState.PENDING:
@@ -89,7 +88,7 @@ def _give_back_strays(
 ) -> list[RunRecord]:
     strays = [run for run in shelves.leased[node].values() if run.id not in held]
     for run in strays:
-        unlease(shelves, run)
+        shelves.unlease(run)
         run.attempt -= 1
         run.started_us = None
         offer_again(shelves, run, now_us if run.due_us is None else run.due_us, now_us)

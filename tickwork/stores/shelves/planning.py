@@ -1,4 +1,4 @@
-"""Planning and leasing in a memory store."""
+"""Planning and leasing what is held in memory."""
 
 from tickwork.errors import LeaseLostError
 from tickwork.model.definition import Definition, Unreadable
@@ -14,9 +14,9 @@ from tickwork.model.steps import (
     PlanRequest,
     new_run,
 )
-from tickwork.stores.memory.editing import line_up
-from tickwork.stores.memory.finishing import offer_again
-from tickwork.stores.memory.shelves import Shelves, available_of
+from tickwork.stores.shelves.editing import line_up
+from tickwork.stores.shelves.finishing import offer_again
+from tickwork.stores.shelves.shelves import Shelves, available_of
 
 __all__ = ["lease", "plan"]
 

@@ -1,4 +1,4 @@
-"""Adding and changing tasks of a memory store.
+"""Adding and changing tasks that are held in memory.
 
 Decisions come first: if one raises, nothing has happened yet.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
-from tickwork.stores.memory.shelves import Shelves
+from tickwork.stores.shelves.shelves import Shelves
 
 __all__ = ["edit", "line_up", "put"]
 
@@ -101,7 +101,7 @@ def _apply(  # noqa: PLR0917  cut out of the functions above, which both end wit
         # Nobody could ever execute the runs of a task that is gone.
         _cancel_pending(shelves, existing, reason or TASK_REMOVED, now_us)
     if task is None:
-        del shelves.tasks[task_id]
+        shelves.drop(task_id)
     else:
         task.revision = existing.revision + 1
         if stays:
@@ -151,8 +151,7 @@ def _cancel_pending(shelves: Shelves, task: TaskRecord, reason: str, now_us: int
     for run in shelves.runs_of(task.id).values():
         waits = run.state is RunState.PENDING and run.node is None
         if waits and run.generation == task.generation:
-            run.state, run.reason = RunState.CANCELLED, reason
-            run.finished_us, run.available_us = now_us, None
+            shelves.cancel(run, reason, now_us)
             task.active -= 1
     task.queued = 0
     shelves.queues.pop((task.id, task.generation), None)

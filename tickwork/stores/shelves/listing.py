@@ -1,4 +1,4 @@
-"""Filters, sorting and pages over what a memory store holds."""
+"""Filters, sorting and pages over what is held in memory."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -7,7 +7,7 @@ from tickwork.model.definition import Definition
 from tickwork.model.policies import TERMINAL, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import PruneRequest, RunQuery
-from tickwork.stores.memory.shelves import Shelves
+from tickwork.stores.shelves.shelves import Shelves
 
 __all__ = ["prune", "runs"]
 
@@ -37,7 +37,7 @@ def prune(shelves: Shelves, request: PruneRequest) -> int:
         shelves.forget(run)
     del finished[request.limit :]
     for task_id in finished:
-        del shelves.tasks[task_id]
+        shelves.drop(task_id)
     return len(old) + len(finished)
 
 

@@ -1,4 +1,6 @@
-"""What a memory store holds, and the indexes over it.
+"""Tasks, runs and nodes that are held in memory, and the indexes over them.
+
+The memory store has nothing else; the file store writes down what changes here.
 
 The indexes by time are heaps whose entries are never searched for: an entry counts only while the
 record still says the same, and is dropped when it comes up otherwise.
@@ -18,7 +20,7 @@ __all__ = ["Shelves", "available_of"]
 
 
 class Shelves:
-    """Tasks, runs and nodes of a memory store; not thread-safe by itself."""
+    """Tasks, runs and nodes; not thread-safe by itself."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, TaskRecord] = {}
@@ -44,6 +46,10 @@ class Shelves:
         self.tasks[task.id] = task
         if task.due_us is not None and task.due_us != was_due_us:
             heappush(self._due, (task.due_us, next(self._order), task.id))
+
+    def drop(self, task_id: str) -> None:
+        """Let go of a task; its runs stay."""
+        del self.tasks[task_id]
 
     def due(self, now_us: int, eligibility: Eligibility, limit: int) -> list[TaskRecord]:
         """Take up to `limit` eligible tasks that are due; they must be placed again."""
@@ -121,6 +127,17 @@ class Shelves:
         run.available_us = available_us
         shelf = self._suspects if run.suspect else self._available
         heappush(shelf.setdefault(run.executor, []), (available_us, next(self._order), run.id))
+
+    def unlease(self, run: RunRecord) -> None:
+        """End the lease of a run."""
+        if run.node is not None:
+            self.leased[run.node].pop(run.id, None)
+            run.node = None
+
+    def cancel(self, run: RunRecord, reason: str, now_us: int) -> None:
+        """End a run that nobody executes."""
+        run.state, run.reason = RunState.CANCELLED, reason
+        run.finished_us, run.available_us = now_us, None
 
     def queue(self, run: RunRecord) -> None:
         """Line a pending run up behind the others of its task."""
