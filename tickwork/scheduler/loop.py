@@ -11,12 +11,12 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tickwork.errors import LeaseLostError, StoreError
-from tickwork.interfaces import Executor, Store
+from tickwork.interfaces import Store
 from tickwork.model.definition import Definition
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.model.instants import SECOND
@@ -41,6 +41,7 @@ from tickwork.scheduler.holding import Holding
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.membership import Membership
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
+from tickwork.scheduler.sharing import Shares
 from tickwork.scheduler.store_clock import StoreClock
 
 __all__ = ["LoopSettings", "StoreLoop"]
@@ -50,6 +51,9 @@ logger = logging.getLogger("tickwork.loop")
 _IN_MEMORY = 200
 """How many tasks are planned at once in memory, where a step costs nothing: objects of a small
 batch are gone before the garbage collector takes them for old ones and looks through everything."""
+
+_FULL_US = SECOND // 10
+"""When to ask again for a place, if nobody said before that one is free."""
 
 _FIRST_RETRY_US = SECOND // 10
 _LAST_RETRY_US = 30 * SECOND
@@ -77,7 +81,7 @@ class StoreLoop:
         store: Store,
         *,
         clock: StoreClock,
-        executors: Mapping[str, Executor],
+        shares: Shares,
         registry: FunctionRegistry,
         announcer: Announcer,
         settings: LoopSettings,
@@ -91,8 +95,8 @@ class StoreLoop:
         self.draining = False
         self._only: frozenset[str] | None = None
         self.clock = clock
-        self._executors = executors
-        self._names = frozenset(executors)
+        self._executors = shares.of(self.wake)
+        self._names = frozenset(self._executors)
         self._registry = registry
         self._announcer = announcer
         self._settings = settings
@@ -106,7 +110,7 @@ class StoreLoop:
         )
         self._ids = RunIds(self.node_id, ids)
         self.holding = Holding(store, announcer, _after_run, self.wake, clock=clock)
-        self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in executors}
+        self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in self._executors}
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
         self._recovered_at_us = 0
@@ -203,6 +207,8 @@ class StoreLoop:
             return now_us
         candidates.append(self.holding.next_mark_us())
         settings = self._settings
+        if settings.threaded and any(share.waits() for share in self._executors.values()):
+            candidates.append(now_us + _FULL_US)
         if settings.threaded:
             # A stepped loop is told when to look; it does these things when it does.
             if self.store.persistent and self.active and not self.draining:

@@ -28,6 +28,7 @@ from tickwork.scheduler.listeners import Listeners
 from tickwork.scheduler.loop import LoopSettings, StoreLoop
 from tickwork.scheduler.outcomes import dispatcher
 from tickwork.scheduler.registry import FunctionRegistry
+from tickwork.scheduler.sharing import Shares
 from tickwork.scheduler.store_clock import StoreClock
 from tickwork.version import __version__
 
@@ -76,14 +77,15 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.event_loop = loop
-        environment = ExecutorEnvironment(clock.now_us, dispatcher(), loop)
+        shares = Shares(executors)
+        environment = ExecutorEnvironment(clock.now_us, dispatcher(shares.freed), loop)
         for executor in executors.values():
             executor.open(environment)
         self.loops = {
             name: StoreLoop(
                 store,
                 clock=clocks[name],
-                executors=executors,
+                shares=shares,
                 registry=registry,
                 announcer=Announcer(name, listeners, clocks[name].now_us),
                 settings=settings,
