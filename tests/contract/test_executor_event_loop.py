@@ -340,11 +340,12 @@ def test_a_factory_that_fails_fails_the_run(
     assert reports.wait_for(2)[1].state is RunState.COMPLETED
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
-def test_tasks_that_end_before_they_are_known_are_reported(
-    executor: AsyncIOExecutor, loop: CountingLoop, reports: Reports
-) -> None:
-    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # 3.12
-    hand_over(executor, [job_of(nothing) for _ in range(100)])
-    reports.wait_for(100)
-    assert executor.stop(DEADLINE_S) == ([], [])
+if sys.version_info >= (3, 12):
+
+    def test_tasks_that_end_before_they_are_known_are_reported(
+        executor: AsyncIOExecutor, loop: CountingLoop, reports: Reports
+    ) -> None:
+        loop.set_task_factory(asyncio.eager_task_factory)
+        hand_over(executor, [job_of(nothing) for _ in range(100)])
+        reports.wait_for(100)
+        assert executor.stop(DEADLINE_S) == ([], [])

@@ -26,9 +26,10 @@ def attempt(job: Job, now_us: Callable[[], int]) -> Outcome:
 
     Never raises.
     """
-    if job.withdrawn:
-        return _withdrawn(job, now_us())
-    job.started_us = started_us = now_us()
+    started_us = now_us()
+    if not job.may_start(started_us):
+        return _withdrawn(job, started_us)
+    job.started_us = started_us
     try:
         result = job.target(*job.args, **job.kwargs)
         if hasattr(type(result), "__await__"):
@@ -45,10 +46,11 @@ async def attempt_on_loop(
 
     Never raises. It swallows a cancellation, since it is the outermost frame of its task.
     """
-    if job.withdrawn:
-        ended(_withdrawn(job, now_us()))
+    started_us = now_us()
+    if not job.may_start(started_us):
+        ended(_withdrawn(job, started_us))
         return
-    job.started_us = started_us = now_us()
+    job.started_us = started_us
     try:
         result = job.target(*job.args, **job.kwargs)
         if hasattr(type(result), "__await__"):

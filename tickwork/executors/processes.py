@@ -112,10 +112,11 @@ class _ProcessSession(Session):
                 self._submit(job)
 
     def _submit(self, job: Job) -> None:
-        if job.withdrawn:
-            self.ledger.report([Outcome(job, RunState.CANCELLED, 0, self._now_us())])
+        now_us = self._now_us()
+        if not job.may_start(now_us):
+            self.ledger.report([Outcome(job, RunState.CANCELLED, 0, now_us)])
             return
-        job.started_us = self._now_us()
+        job.started_us = now_us
         if not job.reference:
             self._fail([job], _NO_REFERENCE)
             return

@@ -28,8 +28,8 @@ class Job:
 
     `target` is called with `args` and `kwargs`. An executor that runs elsewhere sends `reference`
     and `payload` (the arguments as stored) instead, and has them decoded there. The executor sets
-    `started_us` when it really starts the job. A job that is `withdrawn` before it starts must not
-    start; it is reported as cancelled, with a `started_us` of 0.
+    `started_us` when it really starts the job, and asks first whether it still `may_start`; one
+    that may not is reported as cancelled, with a `started_us` of 0.
     """
 
     run_id: str
@@ -42,6 +42,10 @@ class Job:
     payload: str = ""
     started_us: int = 0
     withdrawn: bool = False
+
+    def may_start(self, now_us: int) -> bool:
+        """Whether to start it now; asked once, right before."""
+        return not self.withdrawn
 
 
 class Outcome(NamedTuple):

@@ -54,6 +54,12 @@ class Held(Job):
         self.received_us = received_us
         self.marked = False
 
+    def may_start(self, now_us: int) -> bool:
+        """Whether the lease still holds: one that is over may be another node's by now."""
+        if not self.withdrawn and now_us >= self.holding.good_until_us:
+            self.withdrawn = True
+        return not self.withdrawn
+
 
 _NOTHING: Mapping[str, Any] = {}
 

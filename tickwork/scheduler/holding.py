@@ -51,12 +51,18 @@ class Holding:
         self._after_run = after_run
         self._clock = clock
         self.wake = wake
+        self.good_until_us = 0
+        """By the clock here: until when all leases hold, if they aren't renewed."""
         self.inbox: deque[Outcome] = deque()
         self.held: dict[str, Held] = {}
         self._unmarked: dict[str, Held] = {}
         self._conclusions: list[_Conclusion] = []
         self._given_back: list[GivenBack] = []
         self.ended: list[Held] = []
+
+    def renew(self, until_us: int) -> None:
+        """Note until when the leases hold now; from any thread."""
+        self.good_until_us = until_us
 
     def in_flight(self) -> list[Held]:
         """Return what is leased and not written back; from any thread."""

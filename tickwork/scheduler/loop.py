@@ -101,15 +101,16 @@ class StoreLoop:
         self._announcer = announcer
         self._settings = settings
         self._batch = settings.batch if store.persistent else min(settings.batch, _IN_MEMORY)
+        self.holding = Holding(store, announcer, _after_run, self.wake, clock=clock)
         self._membership = Membership(
             store,
             clock,
             new_node,
             lease_us=settings.lease_us,
             beaten_after_us=settings.beat_us * (2 if settings.threaded else 1),
+            renewed=self.holding.renew,
         )
         self._ids = RunIds(self.node_id, ids)
-        self.holding = Holding(store, announcer, _after_run, self.wake, clock=clock)
         self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in self._executors}
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
@@ -186,6 +187,8 @@ class StoreLoop:
         if self._membership.lapsed.is_set():
             self._begin_anew()
         self._membership.keep(now_us)
+        if self._membership.lapsed.is_set():
+            return now_us
         self.holding.write(now_us)
         self._note_histories()
         if self._doubtful:

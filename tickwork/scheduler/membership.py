@@ -17,7 +17,10 @@ __all__ = ["Membership"]
 
 
 class Membership:
-    """The node that a loop is. `beat` may be called from any thread, the rest from the loop's."""
+    """The node that a loop is. `beat` may be called from any thread, the rest from the loop's.
+
+    `renewed` is told until when the lease holds now, by the clock here.
+    """
 
     def __init__(
         self,
@@ -27,12 +30,14 @@ class Membership:
         *,
         lease_us: int,
         beaten_after_us: int,
+        renewed: Callable[[int], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._new_node = new_node
         self._lease_us = lease_us
         self._beaten_after_us = beaten_after_us
+        self._renewed = renewed
         self._registered = False
         self._beat_at_us = 0
         self.node = new_node()
@@ -44,7 +49,7 @@ class Membership:
         if not self._registered:
             self._clock.measure()
             self.node.offset_us = self._clock.offset_us
-            self._store.beat(self.node, self._lease_us)
+            self._send(self.node)
             self._registered = True
             self._beat_at_us = self.node.beat_us = now_us
         elif now_us - self._beat_at_us >= self._beaten_after_us:
@@ -56,7 +61,7 @@ class Membership:
             return True
         self._clock.measure()
         node = replace(self.node, unresolved=self.unresolved, offset_us=self._clock.offset_us)
-        alive = self._store.beat(node, self._lease_us).alive
+        alive = self._send(node)
         if node.id != self.node.id:
             # The loop has begun anew while this was on its way.
             return True
@@ -64,6 +69,13 @@ class Membership:
             self._beat_at_us = self._clock.now_us()
         else:
             self.lapsed.set()
+        return alive
+
+    def _send(self, node: NodeRecord) -> bool:
+        sent_us = self._clock.now_us() - self._clock.offset_us
+        alive = self._store.beat(node, self._lease_us).alive
+        if alive and node.id == self.node.id:
+            self._renewed(sent_us + self._lease_us)
         return alive
 
     def begin_anew(self) -> None:

@@ -1,0 +1,117 @@
+"""A node that stood still for longer than its lease starts nothing that may be others' by now."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+
+from tests.unit.scheduler import jobs
+from tickwork.executors.guard import attempt
+from tickwork.interfaces import ExecutorEnvironment, Leftover
+from tickwork.model.jobs import Job
+from tickwork.stores.memory import MemoryStore
+from tickwork.testing import ManualClock, SteppedScheduler
+
+LEASE = timedelta(seconds=30)
+
+
+class Standing:
+    """An executor whose jobs stand in its queue until a test lets them go."""
+
+    kind: ClassVar[str] = "standing"
+
+    def __init__(self) -> None:
+        self.queue: list[Job] = []
+
+    def open(self, environment: ExecutorEnvironment) -> None:
+        self._environment = environment
+
+    def reserve(self, wanted: int) -> int:
+        return wanted
+
+    def release(self, places: int) -> None:
+        """Have as many places as before."""
+
+    def idle(self) -> int:
+        return 100
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        self.queue += jobs
+
+    def stop(self, timeout_s: float) -> Leftover:
+        return Leftover(self.queue, [])
+
+    def go(self) -> None:
+        queue, self.queue = self.queue, []
+        environment = self._environment
+        environment.report([attempt(job, environment.now_us) for job in queue])
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    jobs.calls.clear()
+
+
+def scheduler(store: MemoryStore, clock: ManualClock) -> tuple[SteppedScheduler, Standing]:
+    standing = Standing()
+    mine = SteppedScheduler(store, clock=clock, executors={"threadpool": standing})
+    mine.patience_s = 0.01
+    return mine, standing
+
+
+def tick(mine: SteppedScheduler) -> None:
+    for loop in mine._loops():  # noqa: SLF001  runs that stand in a queue are no end of an instant
+        loop.tick()
+
+
+def test_a_late_node_starts_what_it_holds_only_after_it_is_known_to_live() -> None:
+    clock = ManualClock()
+    mine, standing = scheduler(MemoryStore(), clock)
+    with mine:
+        mine.add_task(jobs.note)
+        tick(mine)
+        assert len(standing.queue) == 1
+        clock.advance(LEASE)
+        standing.go()
+        assert jobs.calls == []
+        for _ in range(3):
+            tick(mine)
+        standing.go()
+        tick(mine)
+        assert jobs.calls == [()]
+        [run] = mine.get_runs()
+        assert (run.status, run.attempt) == ("completed", 1)
+
+
+def test_a_late_node_leaves_what_others_have_taken_over() -> None:
+    clock, store = ManualClock(), MemoryStore()
+    mine, standing = scheduler(store, clock)
+    other, working = scheduler(store, clock)
+    with mine, other:
+        mine.add_task(jobs.note)
+        tick(mine)
+        clock.advance(LEASE)
+        for _ in range(3):
+            tick(other)
+        working.go()
+        standing.go()
+        for _ in range(3):
+            tick(mine)
+            tick(other)
+        assert jobs.calls == [()]
+        [run] = mine.get_runs()
+        assert (run.status, run.attempt, run.crashes) == ("completed", 2, 0)
+        assert len([node for node in mine.nodes() if node.store == "default"]) == 2
+
+
+def test_a_node_in_time_starts_what_it_holds() -> None:
+    clock = ManualClock()
+    mine, standing = scheduler(MemoryStore(), clock)
+    with mine:
+        mine.add_task(jobs.note)
+        tick(mine)
+        clock.advance(LEASE - timedelta(microseconds=1))
+        standing.go()
+        assert jobs.calls == [()]
+        tick(mine)
