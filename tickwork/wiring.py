@@ -64,6 +64,7 @@ _SCHEMES = {
     "mysql": "sqlalchemy",
     "mariadb": "sqlalchemy",
     "rediss": "redis",
+    "unix": "redis",
     "mongodb": "mongo",
 }
 """Beginnings of URLs, before a `+`, that aren't the alias of their store."""

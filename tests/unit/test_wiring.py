@@ -39,6 +39,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("mysql://h/d", "sqlalchemy"),
         ("redis://h:6379/0", "redis"),
         ("rediss://h", "redis"),
+        ("unix:///run/redis.sock?db=1", "redis"),
         ("mongodb://h/d", "mongo"),
         ("mongodb+srv://h/d", "mongo"),
         ("file:///var/lib/tasks", "file"),

@@ -7,12 +7,13 @@ happen, at every step, shows whether anything is lost or done twice.
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from random import Random
 from threading import Lock
 from typing import ClassVar, TypeVar, cast
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.interfaces import Reader, Store, StoreEnvironment
+from tickwork.interfaces import Reader, Store, StoreEnvironment, Timekeeping, Watching
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -53,7 +54,7 @@ class FaultyStore:
     """Another store, with faults on demand. Reading works unless it is scripted to fail.
 
     With `chances` and `random`, each call of one of `methods` meets each fault with that
-    probability. Delayed calls `wait(delay_s)` first. `calls` counts the calls of each method,
+    probability. The powers of the store within (its clock, its hints) are there too. Delayed calls `wait(delay_s)` first. `calls` counts the calls of each method,
     `faults` what they met, by method and fault. Thread-safe as far as the store within is.
     """
 
@@ -75,6 +76,10 @@ class FaultyStore:
         self.inner = inner
         # What it is to a scheduler is what the store within is.
         vars(self).update(kind=inner.kind, persistent=inner.persistent)
+        if isinstance(inner, Timekeeping):
+            vars(self)["now_us"] = partial(self._call, "now_us", inner.now_us)
+        if isinstance(inner, Watching):
+            vars(self)["watch"] = inner.watch
         self.calls: Counter[str] = Counter()
         self.faults: Counter[tuple[str, Fault]] = Counter()
         self._chances = dict(chances or {})
@@ -93,7 +98,7 @@ class FaultyStore:
 
         What is scripted comes before chance, and after what was scripted earlier.
         """
-        if not callable(getattr(FaultyStore, method, None)):
+        if not callable(getattr(self, method, None)):
             raise InvalidInputError(f"{method!r} is no method of a store; one is {STEPS[0]!r}")
         with self._lock:
             self._scripts.setdefault(method, deque()).extend(faults)

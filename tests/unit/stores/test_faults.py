@@ -1,7 +1,7 @@
 """Faults at every step of a store: nothing is lost, and nothing runs twice."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.stores import jobs
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.interfaces import Reader, Store
+from tickwork.interfaces import Reader, Store, Timekeeping, Watching
 from tickwork.model.instants import SECOND, to_us
 from tickwork.model.policies import RunState
 from tickwork.model.steps import RunQuery
@@ -247,3 +247,24 @@ def test_chance_is_repeatable_and_per_method() -> None:
 
     assert faults(1) == faults(1)
     assert 10 < faults(2)["counts", Fault.BEFORE] < 40
+
+
+def test_the_powers_of_the_store_within_are_there() -> None:
+    class Served(MemoryStore):
+        def now_us(self) -> int:
+            return 7
+
+        def watch(self, wake: Callable[[], None]) -> None:
+            wake()
+
+    plain = FaultyStore(MemoryStore())
+    assert not isinstance(plain, Timekeeping | Watching)
+    faulty = FaultyStore(Served())
+    assert isinstance(faulty, Timekeeping)
+    assert isinstance(faulty, Watching)
+    woken: list[bool] = []
+    faulty.watch(lambda: woken.append(True))
+    assert (faulty.now_us(), woken) == (7, [True])
+    faulty.script("now_us", Fault.BEFORE)
+    with pytest.raises(StoreUnavailableError):
+        faulty.now_us()
