@@ -54,8 +54,9 @@ class FaultyStore:
     """Another store, with faults on demand. Reading works unless it is scripted to fail.
 
     With `chances` and `random`, each call of one of `methods` meets each fault with that
-    probability. The powers of the store within (its clock, its hints) are there too. Delayed calls `wait(delay_s)` first. `calls` counts the calls of each method,
-    `faults` what they met, by method and fault. Thread-safe as far as the store within is.
+    probability. Delayed calls `wait(delay_s)` first. `calls` counts the calls of each method,
+    `faults` what they met, by method and fault. The powers of the store within (its clock, its
+    hints) are there too. Thread-safe as far as that store is.
     """
 
     kind: ClassVar[str] = "faulty"
