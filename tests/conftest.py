@@ -1,12 +1,114 @@
-"""What all tests share: property tests try the same examples each time.
+"""What all tests share: examples that stay the same, and servers.
 
 A check must say of the same tree the same thing. `TICKWORK_RANDOM=1` looks for new examples.
+
+Each server is started when the first test asks for it, and is all tests' own for the whole run, so
+tests take a place of their own in it. `TICKWORK_TEST_POSTGRES_URL` and the like point to another.
+Where a server isn't to be had its tests are skipped; with `TICKWORK_REQUIRE_ALL=1` a skip fails.
 """
 
 import os
+import tempfile
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("new")
 settings.load_profile("new" if os.environ.get("TICKWORK_RANDOM") else "same")
+
+_REQUIRE_ALL = os.environ.get("TICKWORK_REQUIRE_ALL", "0") not in {"", "0"}
+
+
+def _server(kind: str) -> Iterator[Any]:
+    """Run a server for the whole session, or skip where it isn't to be had."""
+    with tempfile.TemporaryDirectory(prefix=f"tickwork-{kind}-") as folder:
+        # Not in pytest's own folders: those are closed to the user that servers run as.
+        try:
+            serving = import_module(f"tests.servers.{kind}").serving(Path(folder))
+            server = serving.__enter__()
+        except (ImportError, FileNotFoundError) as error:
+            pytest.skip(f"there is no {kind} server here: {error}")
+        try:
+            yield server
+        finally:
+            serving.__exit__(None, None, None)
+
+
+def _url(request: pytest.FixtureRequest, kind: str, variable: str) -> str:
+    elsewhere = os.environ.get(variable)
+    return elsewhere or str(request.getfixturevalue(f"{kind}_server").url)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """Our own PostgreSQL, which may be restarted."""
+    yield from _server("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Any]:
+    """Our own MariaDB, which may be restarted."""
+    yield from _server("mysql")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Any]:
+    """Our own Redis, which may be restarted."""
+    yield from _server("redis")
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[Any]:
+    """Our own server that speaks MongoDB's protocol, which may be restarted."""
+    yield from _server("mongodb")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """Where a PostgreSQL is."""
+    return _url(request, "postgres", "TICKWORK_TEST_POSTGRES_URL")
+
+
+@pytest.fixture(scope="session")
+def mysql_url(request: pytest.FixtureRequest) -> str:
+    """Where a MariaDB or MySQL is."""
+    return _url(request, "mysql", "TICKWORK_TEST_MYSQL_URL")
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """Where a Redis is."""
+    return _url(request, "redis", "TICKWORK_TEST_REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def mongodb_url(request: pytest.FixtureRequest) -> str:
+    """Where a MongoDB is."""
+    return _url(request, "mongodb", "TICKWORK_TEST_MONGODB_URL")
+
+
+def _refused(report: Any) -> Any:
+    """Turn a skip into a failure."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"with TICKWORK_REQUIRE_ALL nothing may be skipped. {reason}"
+    return report
+
+
+if _REQUIRE_ALL:
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+        """Fail the tests that would be skipped."""
+        return _refused((yield))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report() -> Generator[None, Any, Any]:
+        """Fail the files that would be skipped."""
+        return _refused((yield))

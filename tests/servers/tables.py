@@ -1,0 +1,31 @@
+"""Places for stores in a SQL database that is there for the whole run: prefixes of tables.
+
+Making the tables takes longer than most tests, so those of earlier tests are emptied and used
+again: a store finds its schema up to date.
+"""
+
+from itertools import count
+
+from sqlalchemy import create_engine, delete, inspect, table
+
+__all__ = ["EmptyTables"]
+
+
+class EmptyTables:
+    """A series of prefixes, each of which has either empty tables or none."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._numbers = count()
+
+    def prefix(self) -> str:
+        """Return a prefix that wasn't returned before."""
+        prefix = f"t{next(self._numbers)}_"
+        engine = create_engine(self._url)
+        with engine.begin() as connection:
+            names = set(inspect(connection).get_table_names())
+            for name in ("tasks", "runs", "nodes"):
+                if f"{prefix}{name}" in names:
+                    connection.execute(delete(table(f"{prefix}{name}")))
+        engine.dispose()
+        return prefix

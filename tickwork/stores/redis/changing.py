@@ -1,0 +1,198 @@
+"""A change of what is kept, put together before it is made.
+
+It knows what it is based on, so that it can be refused, and what follows for the orders when a
+record changes: entries are always those of the record as it was read, and as it will be.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tickwork.model.json_text import to_text
+from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.records import RunRecord
+from tickwork.stores.redis.layout import available_entry, due_entry, history_entry, queue_entry
+from tickwork.stores.redis.texts import KeptTask, run_text, task_text
+
+__all__ = ["Change", "Traces", "traces"]
+
+
+class Traces(NamedTuple):
+    """What a task leaves in orders and counts, and how its texts are."""
+
+    version: str
+    definition: str
+    due: str | None
+    finished: str | None
+    labels: list[str]
+    state: str
+
+
+def traces(kept: KeptTask) -> Traces:
+    """Return what a task leaves as it stands."""
+    due, finished = kept.due_entry(), kept.finished_entry()
+    state = kept.record.state.value
+    return Traces(kept.version, kept.text, due, finished, kept.labels, state)
+
+
+class Change:
+    """What is to be compared, and what is to be written then; nothing happens here."""
+
+    def __init__(self) -> None:
+        self._expected: dict[str, list[str]] = {"tasks": [], "runs": [], "nodes": []}
+        self._lengths: list[tuple[str, str, str, int]] = []
+        self.marks: list[str] = []
+        self.ends: list[str] = []
+        self.over: list[str | int] = []
+        self._heads: list[str] = []
+        self._set: dict[str, list[str]] = {}
+        self._cut: dict[str, list[str]] = {}
+        self._add: dict[str, list[str]] = {}
+        self._remove: dict[str, list[str]] = {}
+        self._grant: list[str | int] = []
+        self._released: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self.hints = False
+        self.asks = ""
+
+    def __bool__(self) -> bool:
+        return any((*self._expected.values(), self.marks, self.ends, self.asks))
+
+    def text(self, hint: tuple[str, str]) -> str:
+        """Return what the script is told; a hint is where to publish what."""
+        parts: dict[str, Any] = {
+            **self._expected,
+            "lengths": self._lengths,
+            "marks": self.marks,
+            "ends": self.ends,
+            "over": self.over,
+            "heads": self._heads,
+            "grant": self._grant,
+            "released": self._released,
+            "set": self._set,
+            "cut": self._cut,
+            "add": self._add,
+            "remove": self._remove,
+            "counts": self._counts,
+            "hint": hint if self.hints else [],
+            "asks": self.asks,
+        }
+        return to_text({name: part for name, part in parts.items() if part})
+
+    # -- what it is based on
+
+    def expect(self, key: str, field: str, start: str) -> None:
+        """Go on only if a text begins like this; if there is none, where this is empty."""
+        self._expected[key] += (field, start)
+
+    def expect_length(self, order: str, words: str, length: int) -> None:
+        """Go on only if so many entries begin with these words."""
+        self._lengths.append((order, f"[{words}\n", f"({words}\v", length))
+
+    # -- what becomes of it
+
+    def set(self, key: str, field: str, text: str) -> None:
+        """Write a text under a field of a hash."""
+        self._set.setdefault(key, []).extend((field, text))
+
+    def cut(self, key: str, field: str) -> None:
+        """Remove a field of a hash."""
+        self._cut.setdefault(key, []).append(field)
+
+    def add(self, order: str, entry: str) -> None:
+        """Add an entry to an order."""
+        self._add.setdefault(order, []).append(entry)
+
+    def remove(self, order: str, entry: str) -> None:
+        """Remove an entry of an order."""
+        self._remove.setdefault(order, []).append(entry)
+
+    def head(self, run_id: str, head: str) -> None:
+        """Replace the first line of a run's text."""
+        self._heads += (run_id, head)
+
+    def move(self, task: str, before: Traces | None, kept: KeptTask | None) -> None:
+        """Put a task where it is found to stand, or away; what it was is compared."""
+        self.expect("tasks", task, before.version if before else "")
+        after = traces(kept) if kept else None
+        if kept is not None:
+            self.set("tasks", task, task_text(kept))
+            if before is None or before.definition != kept.text:
+                self.set("definitions", task, kept.text)
+        elif before is not None:
+            self.cut("tasks", task)
+            self.cut("definitions", task)
+        self._move_entries(task, before, after)
+        old, new = before and before.state, after and after.state
+        if old != new:
+            if old:
+                self._counts[old] -= 1
+            if new:
+                self._counts[new] += 1
+
+    def _move_entries(self, task: str, before: Traces | None, after: Traces | None) -> None:
+        for order in ("due", "finished"):
+            old: str | None = getattr(before, order, None)
+            new: str | None = getattr(after, order, None)
+            if old != new:
+                if old is not None:
+                    self.remove(order, old)
+                if new is not None:
+                    self.add(order, new)
+                    self.hints |= order == "due"
+        old_labels = before.labels if before else []
+        new_labels = after.labels if after else []
+        if old_labels != new_labels:
+            for label in old_labels:
+                self.remove("labels", f"{label}\n{task}")
+            for label in new_labels:
+                self.add("labels", f"{label}\n{task}")
+
+    def advance(self, kept: KeptTask, version: str, due: str) -> None:
+        """Put a task that was scheduled where planning has found it to stand; as `move` would."""
+        task, record = kept.id_word, kept.record
+        self._expected["tasks"] += (task, version)
+        self.set("tasks", task, task_text(kept))
+        self.remove("due", due)
+        if record.state is not ScheduleState.SCHEDULED:
+            self._counts[ScheduleState.SCHEDULED.value] -= 1
+            self._counts[record.state.value] += 1
+            entry = kept.finished_entry()
+            if entry is not None:
+                self.add("finished", entry)
+        elif record.due_us is not None:
+            self.add("due", due_entry(kept.executor, kept.function, task, record.due_us))
+
+    def make(self, runs: Sequence[RunRecord]) -> None:
+        """Add new runs, and find those that aren't leased a place."""
+        for run in runs:
+            self.set("runs", run.id, run_text(run))
+            self.add("newest", run.id)
+            self.add("history", history_entry(run))
+            if run.state is RunState.PENDING and run.node is None:
+                self.offer(run)
+
+    def grant(self, node: str, fence: int, run_ids: Sequence[str]) -> None:
+        """Note which new runs are leased to a node (the word of its id) by this step."""
+        if run_ids:
+            self._grant = [node, str(fence), "\n".join((node, *run_ids)), len(run_ids)]
+
+    def release(self, run: RunRecord) -> None:
+        """End the lease of a run."""
+        self._released[str(run.fence)] += 1
+        run.node = None
+
+    def offer(self, run: RunRecord) -> None:
+        """Find a place for a pending run: among those that are available, or queued."""
+        self.add(*_place(run))
+        self.hints |= run.available_us is not None
+
+    def withdraw(self, run: RunRecord) -> None:
+        """Take a pending run from its place."""
+        self.remove(*_place(run))
+
+
+def _place(run: RunRecord) -> tuple[str, str]:
+    if run.available_us is None:
+        return "queues", queue_entry(run)
+    return "suspects" if run.suspect else "available", available_entry(run)

@@ -1,0 +1,188 @@
+"""Adding and changing tasks in Redis.
+
+Edits are made on copies first, one after the other as they are named, and what has come of them is
+then written at once.
+"""
+
+from collections.abc import Callable, Sequence
+
+from tickwork.model.policies import RunState
+from tickwork.model.records import RunRecord, TaskRecord, copied
+from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
+from tickwork.stores.redis.changing import Change, Traces, traces
+from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.session import Session
+from tickwork.stores.redis.slots import free_slots
+from tickwork.stores.redis.texts import KeptRun, KeptTask, new_task, run_text
+
+__all__ = ["edit", "put"]
+
+_PAGE = 500
+
+NewId = Callable[[], str]
+
+
+def put(
+    session: Session,
+    tasks: Sequence[TaskRecord],
+    decide: Callable[[TaskRecord, TaskRecord], Edit],
+    new_id: NewId,
+) -> list[Edited]:
+    """Do a store's `put`."""
+
+    def step() -> list[Edited]:
+        editing = _Editing(session, [task.id for task in tasks], new_id)
+        answers = [editing.put(task, decide) for task in tasks]
+        editing.commit()
+        return answers
+
+    return session.persistently(step)
+
+
+def edit(
+    session: Session, ids: Sequence[str], decide: Callable[[TaskRecord], Edit], new_id: NewId
+) -> list[Edited]:
+    """Do a store's `edit`."""
+
+    def step() -> list[Edited]:
+        editing = _Editing(session, ids, new_id)
+        answers = [editing.edit(each, decide) for each in ids]
+        editing.commit()
+        return answers
+
+    return session.persistently(step)
+
+
+class _Editing:
+    """The tasks of one call as they were, and as they will be."""
+
+    def __init__(self, session: Session, ids: Sequence[str], new_id: NewId) -> None:
+        self._session = session
+        self._new_id = new_id
+        self._now_us = session.environment.now_us()
+        self._tasks: dict[str, KeptTask | None] = dict(session.tasks(list(map(word, ids))))
+        self._before: dict[str, Traces | None] = {}
+        self._made: list[RunRecord] = []
+        self._open: dict[tuple[str, int], list[KeptRun]] = {}
+        self._ended: dict[str, RunRecord] = {}
+        self._active = {
+            (each, kept.record.generation): kept.record.active
+            for each, kept in self._tasks.items()
+            if kept is not None
+        }
+
+    def put(self, task: TaskRecord, decide: Callable[[TaskRecord, TaskRecord], Edit]) -> Edited:
+        """Add a task, or change the one that is there, as decided."""
+        existing = self._tasks.get(word(task.id))
+        if existing is not None:
+            return self._apply(existing, decide(copied(existing.record), task))
+        added = copied(task)
+        added.revision = 0
+        self._place(word(task.id), new_task(added, self._session.environment.codec))
+        return Edited(copied(added))
+
+    def edit(self, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
+        """Change a task as decided."""
+        existing = self._tasks.get(word(task_id))
+        if existing is None:
+            return Edited(None)
+        return self._apply(existing, decide(copied(existing.record)))
+
+    def _place(self, task: str, kept: KeptTask | None) -> None:
+        if task not in self._before:
+            existing = self._tasks.get(task)
+            self._before[task] = traces(existing) if existing else None
+        self._tasks[task] = kept
+
+    def _apply(self, existing: KeptTask, edit: Edit) -> Edited:
+        if edit.unchanged:
+            return Edited(copied(existing.record))
+        # Noted before anything of it changes.
+        self._place(existing.id_word, existing)
+        # Runs that an edit adds still belong to the task that was there.
+        made = self._make(existing, edit.runs)
+        record = None if edit.task is None else copied(edit.task)
+        stays = record is not None and record.generation == existing.record.generation
+        reason = edit.cancel_pending
+        if reason is not None or not stays:
+            # Nobody could ever execute the runs of a task that is gone.
+            self._cancel_pending(existing, reason or TASK_REMOVED)
+        runs = [copied(run) for run in made]
+        if record is None:
+            self._place(existing.id_word, None)
+            return Edited(None, runs)
+        record.revision = existing.record.revision + 1
+        if stays:
+            record.active, record.queued = existing.record.active, existing.record.queued
+        kept = existing.replaced(record, self._session.environment.codec)
+        self._place(existing.id_word, kept)
+        return Edited(copied(record), runs)
+
+    def _make(self, existing: KeptTask, planned: Sequence[PlannedRun]) -> list[RunRecord]:
+        task = existing.record
+        earlier = [run for run in self._made if run.task_id == task.id]
+        made = []
+        for each in free_slots(self._session, existing, planned, earlier):
+            run = new_run(each, task, self._new_id(), self._now_us, None, 0)
+            made.append(run)
+            if run.state is RunState.PENDING:
+                task.active += 1
+                task.queued += each.queued
+        self._made += made
+        return made
+
+    def _cancel_pending(self, kept: KeptTask, reason: str) -> None:
+        task = kept.record
+        waiting = [
+            run
+            for run in self._made
+            if run.task_id == task.id and run.generation == task.generation
+        ]
+        for each in self._open_runs(kept):
+            if each.flag in "AQ" and each.record.id not in self._ended:
+                self._ended[each.record.id] = copied(each.record)
+                waiting.append(self._ended[each.record.id])
+        for run in waiting:
+            if run.state is RunState.PENDING:
+                run.state, run.reason = RunState.CANCELLED, reason
+                run.finished_us, run.available_us = self._now_us, None
+                task.active -= 1
+        task.queued = 0
+
+    def _open_runs(self, kept: KeptTask) -> list[KeptRun]:
+        """Return the runs of a task that were not over when it was read."""
+        key = kept.id_word, kept.record.generation
+        if key not in self._open:
+            count = self._active.get(key, 0)
+            self._open[key] = self._find_open(kept, count) if count else []
+        return self._open[key]
+
+    def _find_open(self, kept: KeptTask, count: int) -> list[KeptRun]:
+        """Read a history back to where all open runs have been seen."""
+        found: list[KeptRun] = []
+        before: str | None = None
+        while True:
+            page = self._session.history(kept.id_word, _PAGE, before)
+            found += [
+                run
+                for run in page
+                if run.flag != "E" and run.record.generation == kept.record.generation
+            ]
+            if len(found) >= count or len(page) < _PAGE:
+                return found
+            before = page[-1].record.id
+
+    def commit(self) -> None:
+        """Write all that has changed."""
+        change = Change()
+        for task, before in self._before.items():
+            change.move(task, before, self._tasks[task])
+        change.make(self._made)
+        for run in (run for runs in self._open.values() for run in runs):
+            # Also one that is leased: it would be pending if it was given back meanwhile.
+            change.expect("runs", run.record.id, run.version)
+            ended = self._ended.get(run.record.id)
+            if ended is not None:
+                change.withdraw(run.record)
+                change.set("runs", ended.id, run_text(ended))
+        self._session.commit(change)

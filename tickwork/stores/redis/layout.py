@@ -1,0 +1,134 @@
+r"""What stands where in Redis, and how it is written.
+
+A store has a fixed number of keys, all with one hash tag, so that a cluster keeps them on one
+server and a script may change several of them at once. Records stand in hashes, by id. Everything
+that is looked for in an order stands in a sorted set whose scores are all 0, which Redis keeps in
+the order of bytes: scores are floating point, in which an instant of the year 9999 isn't exact.
+An entry is a line of words, the first of which says whose it is, the next one where it stands in
+the order; instants are written with so many digits that their order is that of their texts.
+
+    tasks        hash   where a task stands, by its id
+    definitions  hash   the text of its definition
+    due          order  executor, due time, task, function: scheduled tasks that are due some time
+    finished     order  time, task: disposable tasks that are finished
+    labels       order  kind, value, task: what few tasks have, and is asked for
+    counts       hash   the number of tasks, by schedule state
+    runs         hash   runs, by their id
+    newest       order  run: all of them; ids of runs begin with the time of their creation
+    history      order  task, run
+    available    order  executor, instant, run, task, function: pending runs that may be leased
+    suspects     order  the same for suspects
+    queues       order  task, generation, due time, run, executor, function: runs that wait
+    leases       order  node, fence: steps some of whose runs are still leased
+    grants       hash   node and runs of such a step, by its fence
+    holds        hash   how many of them are still leased
+    nodes        hash   nodes, by their id
+    epochs       hash   how often a node has asked what it holds
+    fence        text   the last fence
+
+There is no set of slots. A task knows the latest fire time that it has made a run for, and whatever
+is planned after that has a slot of its own; only where a task was moved back, its history is asked.
+"""
+
+from tickwork.model.json_text import from_text, to_text
+from tickwork.model.records import RunRecord
+
+__all__ = [
+    "KEYS",
+    "after",
+    "available_entry",
+    "due_entry",
+    "finished_entry",
+    "from_word",
+    "history_entry",
+    "instant_of",
+    "instant_word",
+    "key_names",
+    "queue_entry",
+    "word",
+]
+
+KEYS = (
+    "tasks",
+    "definitions",
+    "due",
+    "finished",
+    "labels",
+    "counts",
+    "runs",
+    "newest",
+    "history",
+    "available",
+    "suspects",
+    "queues",
+    "leases",
+    "grants",
+    "holds",
+    "nodes",
+    "epochs",
+    "fence",
+)
+"""The keys of a store; scripts know them by these names, in capitals."""
+
+_OFFSET = 2 * 10**18
+
+
+def key_names(prefix: str) -> tuple[str, ...]:
+    """Return the names of all keys, in the order of `KEYS`."""
+    return tuple(f"{{{prefix}}}:{name}" for name in KEYS)
+
+
+def word(text: str) -> str:
+    """Return a text as JSON has it between quotes: so it may stand in a line of words."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return to_text(text)[1:-1]
+
+
+def from_word(written: str) -> str:
+    """Return the text that a word was made of."""
+    return str(from_text(f'"{written}"')) if "\\" in written else written
+
+
+def instant_word(instant_us: int) -> str:
+    """Return an instant as text whose order is that of time."""
+    return str(instant_us + _OFFSET)
+
+
+def instant_of(written: str) -> int:
+    """Return the instant of a word."""
+    return int(written) - _OFFSET
+
+
+def after(line: str) -> str:
+    """Return what stands behind all entries that begin with the words of a line."""
+    return f"{line}\v"
+
+
+def due_entry(executor: str, function: str, task: str, due_us: int) -> str:
+    """Return the entry of a task that is due some time; all of words."""
+    return f"{executor}\n{due_us + _OFFSET}\n{task}\n{function}"
+
+
+def finished_entry(task: str, updated_us: int) -> str:
+    """Return the entry of a finished task, by the word of its id."""
+    return f"{updated_us + _OFFSET}\n{task}"
+
+
+def available_entry(run: RunRecord) -> str:
+    """Return the entry of a pending run that may be leased."""
+    instant = (run.available_us or 0) + _OFFSET
+    about = f"{word(run.task_id)}\n{word(run.function)}"
+    return f"{word(run.executor)}\n{instant}\n{run.id}\n{about}"
+
+
+def queue_entry(run: RunRecord) -> str:
+    """Return the entry of a pending run that waits for others."""
+    instant = (run.due_us or 0) + _OFFSET
+    about = f"{word(run.executor)}\n{word(run.function)}"
+    return f"{word(run.task_id)}\n{run.generation}\n{instant}\n{run.id}\n{about}"
+
+
+def history_entry(run: RunRecord) -> str:
+    """Return the entry of a run in the history of its task."""
+    return f"{word(run.task_id)}\n{run.id}"

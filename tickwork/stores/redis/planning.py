@@ -1,0 +1,228 @@
+"""Planning and leasing in Redis.
+
+Planning reads the tasks that are due, decides, and writes those that nobody has changed meanwhile:
+a task that was is left out, and the others are written without it. Leasing decides nothing, so one
+script does all of it; what can't be understood afterwards is given back.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tickwork.errors import StoreUnavailableError
+from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.json_text import to_text
+from tickwork.model.policies import RunState
+from tickwork.model.records import Leased, RunRecord
+from tickwork.model.steps import (
+    Batch,
+    Deferral,
+    Eligibility,
+    GivenBack,
+    LeaseReply,
+    LeaseRequest,
+    Plan,
+    PlanReply,
+    PlanRequest,
+    new_run,
+)
+from tickwork.stores.redis.changing import Change
+from tickwork.stores.redis.finishing import finish
+from tickwork.stores.redis.layout import instant_of, instant_word, word
+from tickwork.stores.redis.server import split
+from tickwork.stores.redis.session import Lost, Session
+from tickwork.stores.redis.slots import free_slots
+from tickwork.stores.redis.texts import KeptTask, kept_runs, kept_tasks
+
+__all__ = ["lease", "plan"]
+
+_Due = tuple[int | None, int, list[tuple[str, KeptTask]]]
+
+
+def plan(session: Session, request: PlanRequest) -> PlanReply:
+    """Do a store's `plan`."""
+    next_us, fence, due = _due(session, request)
+    if not due:
+        return PlanReply(next_us=next_us)
+    planning = _Planning(session, request, fence)
+    # All decisions come first: if one raises, nothing has happened yet.
+    for entry, kept in due:
+        planning.consider(entry, kept)
+    more = len(due) == request.limit
+    return planning.commit(None if more else next_us, more=more)
+
+
+def _asked(eligibility: Eligibility) -> dict[str, Any]:
+    return {
+        "executors": sorted(map(word, eligibility.executors)),
+        "functions": list(map(word, eligibility.without_functions)),
+        "tasks": list(map(word, eligibility.without_tasks)),
+    }
+
+
+def _due(session: Session, request: PlanRequest) -> _Due:
+    """Return when the next task is due, a fence, and the tasks that are due longest."""
+    answer = session.server.run(
+        "due",
+        word(request.node),
+        str(request.limit),
+        instant_word(request.now_us + 1),
+        to_text(_asked(request.eligibility)),
+    )
+    session.refuse(answer, request.node)
+    next_us = instant_of(answer[1].decode()) if answer[1] else None
+    entries = split(answer[3])
+    words = [each.split("\n", 3)[2] for each in entries]
+    texts, definitions = (split(each, len(words)) for each in answer[4:])
+    rows = list(zip(words, texts, definitions, strict=True))
+    tasks = kept_tasks(rows, session.environment.codec)
+    return next_us, int(answer[2]), list(zip(entries, tasks, strict=True))
+
+
+class _Planned:
+    """A task with what was decided about it, and the version and entry that it had."""
+
+    __slots__ = ("entry", "kept", "runs", "version")
+
+    def __init__(self, kept: KeptTask, version: str, entry: str, runs: list[RunRecord]) -> None:
+        self.kept = kept
+        self.version = version
+        self.entry = entry
+        self.runs = runs
+
+
+class _Planning:
+    """One step that plans."""
+
+    def __init__(self, session: Session, request: PlanRequest, fence: int) -> None:
+        self._session = session
+        self._request = request
+        self._fence = fence
+        self._capacity = dict(request.capacity)
+        self._deferred: list[tuple[str, Deferral]] = []
+        self._stays_due: list[int | None] = []
+        self._planned: dict[str, _Planned] = {}
+
+    def consider(self, entry: str, kept: KeptTask) -> None:
+        """Decide about a task; nothing is written yet."""
+        task = kept.record
+        definition = task.definition
+        if isinstance(definition, Unreadable):
+            decision: Plan | Deferral = Deferral(definition.reason)
+        else:
+            decision = self._request.decide(task)
+        if isinstance(decision, Deferral) or isinstance(definition, Unreadable):
+            assert isinstance(decision, Deferral)  # noqa: S101  for the type checker
+            self._deferred.append((task.id, decision))
+            self._stays_due.append(task.due_us)
+            return
+        version = kept.version
+        runs = self._runs(kept, definition, decision)
+        task.state = decision.state
+        task.fire_us = decision.fire_us
+        task.due_us = decision.due_us
+        task.planned_us = decision.planned_us
+        task.catchup_us = decision.catchup_us
+        task.problem = None
+        task.revision += 1
+        self._planned[kept.id_word] = _Planned(kept, version, entry, runs)
+
+    def _runs(self, kept: KeptTask, definition: Definition, decision: Plan) -> list[RunRecord]:
+        request, task = self._request, kept.record
+        made = []
+        for each in free_slots(self._session, kept, decision.runs):
+            pending = each.state is RunState.PENDING
+            free = self._capacity.get(definition.executor, 0)
+            leased = pending and not each.queued and free > 0
+            node = request.node if leased else None
+            fence = self._fence if leased else 0
+            run = new_run(each, task, request.new_id(), request.now_us, node, fence)
+            if leased:
+                self._capacity[definition.executor] = free - 1
+            task.active += pending
+            task.queued += pending and each.queued
+            made.append(run)
+        return made
+
+    def commit(self, next_us: int | None, *, more: bool) -> PlanReply:
+        """Write what was decided, without the tasks that were changed meanwhile."""
+        while self._planned:
+            try:
+                self._session.commit(self._change(), self._request.node)
+                break
+            except Lost as lost:
+                if not lost.tasks:
+                    raise StoreUnavailableError("runs of these ids are there already") from lost
+                for each in lost.tasks:
+                    del self._planned[each]
+                more = True
+        return self._reply(next_us, more=more)
+
+    def _change(self) -> Change:
+        change = Change()
+        leased: list[str] = []
+        for planned in self._planned.values():
+            change.advance(planned.kept, planned.version, planned.entry)
+            change.make(planned.runs)
+            leased += [run.id for run in planned.runs if run.node is not None]
+        change.grant(word(self._request.node), self._fence, leased)
+        return change
+
+    def _reply(self, next_us: int | None, *, more: bool) -> PlanReply:
+        leased: list[Leased] = []
+        recorded: list[RunRecord] = []
+        instants = [next_us, *self._stays_due]
+        for planned in self._planned.values():
+            definition = planned.kept.record.definition
+            instants.append(planned.kept.record.due_us)
+            for run in planned.runs:
+                if run.node is not None and isinstance(definition, Definition):
+                    leased.append(Leased(run, definition))
+                else:
+                    recorded.append(run)
+        known = [each for each in instants if each is not None]
+        first = min(known) if known and not more else None
+        return PlanReply(leased, recorded, self._deferred, first, more)
+
+
+def lease(session: Session, request: LeaseRequest) -> LeaseReply:
+    """Do a store's `lease`."""
+    asked = _asked(request.eligibility) | {
+        "room": [[word(name), places] for name, places in request.capacity.items() if places > 0],
+        "suspects": request.suspects,
+    }
+    if request.only is not None:
+        asked["only"] = list(request.only)
+    node, till = word(request.node), instant_word(request.now_us + 1)
+    answer = session.server.change("lease", node, session.epoch(node), till, to_text(asked))
+    session.refuse(answer, request.node)
+    next_us = instant_of(answer[1].decode()) if answer[1] else None
+    leased, unreadable = _leased(session, answer[2:])
+    if not unreadable:
+        return LeaseReply(leased, next_us)
+    batch = Batch(lambda *_: None, given_back=[back for back, _ in unreadable])
+    finish(session, batch)
+    return LeaseReply(leased, next_us, [deferral for _, deferral in unreadable])
+
+
+def _leased(
+    session: Session, answer: Sequence[bytes]
+) -> tuple[list[Leased], list[tuple[GivenBack, tuple[str, Deferral]]]]:
+    """Return what was leased, oldest first, and what of it has to be given back, and why."""
+    ids = split(answer[0])
+    texts, definitions = (split(each, len(ids)) for each in answer[1:3])
+    available_us = {}
+    for entry in split(answer[3]):
+        _, instant, run_id, _ = entry.split("\n", 3)
+        available_us[run_id] = instant_of(instant)
+    leased = []
+    unreadable = []
+    runs = [kept.record for kept in kept_runs(list(zip(ids, texts, strict=True)))]
+    for run, definition_text in zip(runs, definitions, strict=True):
+        definition = session.environment.codec.read(definition_text)
+        if isinstance(definition, Definition):
+            leased.append(Leased(run, definition))
+        else:
+            back = GivenBack(run.id, run.fence, available_us[run.id], reason=run.reason)
+            unreadable.append((back, (run.task_id, Deferral(definition.reason))))
+    leased.sort(key=lambda each: available_us[each.run.id])
+    return leased, unreadable

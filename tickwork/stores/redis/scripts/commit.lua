@@ -1,0 +1,159 @@
+-- Change what is kept, all or nothing, if everything that was looked at before still stands.
+-- ARGV: who gets runs by it or '', that node's epoch, and as JSON the change:
+--   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
+--   lengths: [[order, min, max, length], ...]
+--   marks: [run, fence, added text, ...]; ends: [run, fence, added text, ...]
+--   over: [task, generation, how many of its runs ended, ...], of tasks that nobody looked at
+--   heads: [run, the first line of its text, ...]
+--   grant: [node, fence, its text, how many runs]; released: {fence: how many}, of leases
+--   set, cut, add, remove: {key's name: [argument, ...]} for HSET, HDEL, ZADD, ZREM
+--   counts: {state: difference}; hint: what to publish where; asks: who asks what it holds
+-- Returns 'done' and the epoch of who asks, or 'dead', 'late', 'repeated', or 'lost' with what doesn't stand: tasks, runs, others.
+local NAMED = { tasks = TASKS, definitions = DEFINITIONS, due = DUE, finished = FINISHED,
+  labels = LABELS, runs = RUNS, newest = NEWEST, history = HISTORY, available = AVAILABLE,
+  suspects = SUSPECTS, queues = QUEUES, leases = LEASES, nodes = NODES,
+  epochs = EPOCHS }
+
+if is_repeated() then
+  return { 'repeated' }
+end
+local refused = ARGV[1] ~= '' and refusal(ARGV[1], ARGV[2])
+if refused then
+  return refused
+end
+local change = cjson.decode(ARGV[3])
+
+-- Every n-th of a flat list.
+local function column(list, width, place)
+  local found = {}
+  for at = place, #list, width do
+    found[#found + 1] = list[at]
+  end
+  return found
+end
+
+local function standing(key, expected, lost)
+  if not expected then
+    return
+  end
+  local texts = values_of(key, column(expected, 2, 1))
+  for at = 1, #texts do
+    local start = expected[2 * at]
+    if start == '' then
+      if texts[at] then
+        lost[#lost + 1] = expected[2 * at - 1]
+      end
+    elseif not texts[at] or string.sub(texts[at], 1, #start) ~= start then
+      lost[#lost + 1] = expected[2 * at - 1]
+    end
+  end
+end
+
+local lost_tasks, lost_runs, others = {}, {}, {}
+standing(TASKS, change.tasks, lost_tasks)
+standing(RUNS, change.runs, lost_runs)
+standing(NODES, change.nodes, others)
+for _, each in ipairs(change.lengths or {}) do
+  if redis.call('ZLEXCOUNT', NAMED[each[1]], each[2], each[3]) ~= each[4] then
+    others[#others + 1] = each[1]
+  end
+end
+
+local started = {} -- texts of runs that are marked by this
+local written = {} -- HSET's arguments
+local released = change.released or {}
+
+local marks = change.marks or {}
+local found = values_of(RUNS, column(marks, 3, 1))
+for at = 1, #found do
+  local id = marks[3 * at - 2]
+  local fence, flag, rest = string.match(found[at] or '', '^(%d+) ([LM])(.*)$')
+  if fence ~= marks[3 * at - 1] then
+    lost_runs[#lost_runs + 1] = id
+  elseif flag == 'L' then
+    started[id] = fence .. ' M' .. rest .. marks[3 * at]
+    written[#written + 1] = id
+    written[#written + 1] = started[id]
+  end
+end
+
+local ends = change.ends or {}
+found = values_of(RUNS, column(ends, 3, 1))
+for at = 1, #found do
+  local id = ends[3 * at - 2]
+  local fence, attempt, body =
+    string.match(started[id] or found[at] or '', '^(%d+) [LM] (%d+) [^\n]*(\n.*)$')
+  if fence == ends[3 * at - 1] then
+    released[fence] = (released[fence] or 0) + 1
+    written[#written + 1] = id
+    written[#written + 1] = fence .. ' E ' .. attempt .. ' ' .. body .. ends[3 * at]
+  else
+    lost_runs[#lost_runs + 1] = id
+  end
+end
+
+local heads = change.heads or {}
+found = values_of(RUNS, column(heads, 2, 1))
+for at = 1, #found do
+  if found[at] then
+    local stop = string.find(found[at], '\n', 1, true)
+    written[#written + 1] = heads[2 * at - 1]
+    written[#written + 1] = heads[2 * at] .. string.sub(found[at], stop)
+  else
+    lost_runs[#lost_runs + 1] = heads[2 * at - 1]
+  end
+end
+
+-- Tasks nobody looked at: one that has runs waiting for others to end has to be looked at.
+local over = change.over or {}
+local counted = {}
+found = values_of(TASKS, column(over, 3, 1))
+for at = 1, #found do
+  local generation, revision, active, queued, body =
+    string.match(found[at] or '', '^(%S+) (%d+) (-?%d+) (%d+)(\n.*)$')
+  if generation == over[3 * at - 1] then
+    if queued ~= '0' then
+      lost_tasks[#lost_tasks + 1] = over[3 * at - 2]
+    end
+    counted[#counted + 1] = over[3 * at - 2]
+    counted[#counted + 1] = string.format('%s %.0f %.0f %s%s', generation, revision + 1,
+      active - over[3 * at], queued, body)
+  end
+end
+
+if #lost_tasks + #lost_runs + #others > 0 then
+  return { 'lost', joined(lost_tasks), joined(lost_runs), joined(others) }
+end
+
+in_chunks('HSET', RUNS, written)
+for fence, count in pairs(released) do
+  if redis.call('HINCRBY', HOLDS, fence, -count) <= 0 then
+    local node = string.match(redis.call('HGET', GRANTS, fence) or '', '^[^\n]*')
+    redis.call('HDEL', HOLDS, fence)
+    redis.call('HDEL', GRANTS, fence)
+    redis.call('ZREM', LEASES, node .. '\n' .. fence)
+  end
+end
+if change.grant then
+  grant(unpack(change.grant))
+end
+in_chunks('HSET', TASKS, counted)
+for name, fields in pairs(change.cut or {}) do
+  in_chunks('HDEL', NAMED[name], fields)
+end
+for name, entries in pairs(change.remove or {}) do
+  in_chunks('ZREM', NAMED[name], entries)
+end
+for name, pairs_of in pairs(change.set or {}) do
+  in_chunks('HSET', NAMED[name], pairs_of)
+end
+for name, entries in pairs(change.add or {}) do
+  add_entries(NAMED[name], entries)
+end
+for state, difference in pairs(change.counts or {}) do
+  redis.call('HINCRBY', COUNTS, state, difference)
+end
+if change.hint then
+  redis.pcall('PUBLISH', change.hint[1], change.hint[2]) -- who may not isn't heard, no more
+end
+return { 'done', change.asks and tostring(redis.call('HINCRBY', EPOCHS, change.asks, 1)) or '0' }

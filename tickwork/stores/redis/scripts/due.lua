@@ -1,0 +1,47 @@
+-- Find the tasks that are due longest. ARGV: node, limit, the instant after now, and as JSON
+-- {executors, functions, tasks}: the first are eligible, except the others.
+-- Returns 'dead', or 'due', when the next one is due ('' for never or unknown), a fence, and the
+-- entries, texts and definitions of those that are due.
+local node, limit, till = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if not is_alive(node) then
+  return { 'dead' }
+end
+local asked = cjson.decode(ARGV[4])
+local functions, tasks = set_of(asked.functions), set_of(asked.tasks)
+
+local wanted = nil
+if next(functions) or next(tasks) then
+  wanted = function(rest)
+    local task, name = string.match(rest, '^([^\n]*)\n(.*)$')
+    return not (functions[name] or tasks[task])
+  end
+end
+
+local found, count = {}, 0
+for _, executor in ipairs(asked.executors) do
+  local entries = search(DUE, executor, '', till, limit, wanted)
+  if #entries > 0 then
+    count = count + #entries
+    found[#found + 1] = { executor = executor, entries = entries }
+  end
+end
+
+local upcoming = ''
+if count < limit then
+  for _, executor in ipairs(asked.executors) do
+    upcoming = nearest(upcoming, DUE, executor, till, wanted)
+  end
+end
+if count == 0 then
+  return { 'due', upcoming, '0', '', '', '' }
+end
+local entries, ids = merged(found), {}
+for at = 1, #entries do
+  if at > limit then
+    entries[at] = nil
+  else
+    ids[at] = string.match(entries[at], '\n%d+\n([^\n]*)\n')
+  end
+end
+return { 'due', upcoming, next_fence(), joined(entries), joined(values_of(TASKS, ids)),
+  joined(values_of(DEFINITIONS, ids)) }

@@ -1,0 +1,199 @@
+"""The connection to a Redis server: scripts, and the errors that may leave this package.
+
+Our own connections never send a step twice by themselves: when an answer is lost, the caller hears
+of it. A client that was given may be of a kind that does, so its steps carry a key of their own,
+which a script that is sent again finds taken. Replies are never decoded by the client, which may
+have been told to decode them in its own way.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.retry import Retry
+
+from tickwork.errors import InvalidInputError, StoreUnavailableError
+from tickwork.stores.redis.layout import KEYS, key_names
+
+__all__ = ["SEPARATOR", "Server", "split"]
+
+logger = logging.getLogger("tickwork.stores.redis")
+
+SEPARATOR = "\x1e"
+_PARTS = {"due": ("common", "eligible"), "lease": ("common", "eligible")}
+
+
+@cache
+def _script(name: str) -> tuple[str, bytes]:
+    """Return the digest and the text of a script."""
+    folder = files("tickwork.stores.redis") / "scripts"
+    named = ", ".join(each.upper() for each in KEYS)
+    given = ", ".join(f"KEYS[{at}]" for at in range(1, len(KEYS) + 1))
+    parts = (*_PARTS.get(name, ("common",)), name)
+    texts = [(folder / f"{part}.lua").read_text("utf-8") for part in parts]
+    head = f"local {named} = {given}\nlocal STEP = KEYS[{len(KEYS) + 1}]\n"
+    text = "".join((head, *texts)).encode()
+    return sha1(text, usedforsecurity=False).hexdigest(), text
+
+
+def split(joined: bytes, count: int | None = None) -> list[str]:
+    """Return the texts that a script joined: `count` of them, or all where none is empty."""
+    return joined.decode().split(SEPARATOR) if joined or count else []
+
+
+class Server:
+    """A redis-py client, ours or a user's, that runs the scripts of a store."""
+
+    def __init__(self, where: Any, prefix: str, timeout_s: float) -> None:
+        if isinstance(where, str):
+            where, prefix = _without_prefix(where, prefix)
+        if not prefix or "{" in prefix or "}" in prefix:
+            raise InvalidInputError(
+                f"prefix={prefix!r} can't be used; a name without braces keeps all keys of a "
+                "store together in a cluster"
+            )
+        self._where = where
+        self._given = not isinstance(where, str)
+        if self._given and not callable(getattr(where, "execute_command", None)):
+            raise InvalidInputError(
+                f"{where!r} is neither a URL (redis://localhost) nor a redis-py client"
+            )
+        self._timeout_s = timeout_s
+        self._client: Any = None
+        self._forsaken: list[Any] = []
+        self._prefix = prefix
+        self._name = uuid4().hex
+        self._keys = tuple(each.encode() for each in key_names(prefix))
+        if not self._given:
+            # Refuses now what isn't a URL; connects at the first use.
+            self._made().close()
+
+    @property
+    def url(self) -> str:
+        """Where the server is, for people: without its password."""
+        return repr(self._where) if self._given else _without_password(self._where)
+
+    @property
+    def hint(self) -> tuple[str, str]:
+        """Where hints are published, and what: whom they come from."""
+        return f"{{{self._prefix}}}:hints", self._name
+
+    @property
+    def client(self) -> Any:
+        """The client of an open server."""
+        if self._client is None:
+            raise StoreUnavailableError("the Redis store isn't open; connect or start first")
+        return self._client
+
+    def open(self) -> None:
+        """Make the client ready, and see that the server answers and keeps what it is told."""
+        if self._client is None:
+            self._client = self._where if self._given else self._made()
+        with translated():
+            self._client.ping()
+        self._warn_of_eviction()
+
+    def close(self) -> None:
+        """Close our connections; a client of the user's stays as it is."""
+        client, self._client = self._client, None
+        if client is not None and not self._given:
+            client.close()
+
+    def forsake(self) -> None:
+        """Forget connections that belong to the parent of this process."""
+        # Kept, since closing them here would say something on sockets that the parent has, too.
+        # A client that was given sees by itself that it is in another process.
+        self._forsaken.append(self._client)
+        self._client = None
+
+    def change(self, name: str, *arguments: str) -> list[Any]:
+        """Run a script that must not be run twice; otherwise as `run`."""
+        if not self._given:
+            return self._run(name, self._keys, arguments)
+        step = f"{{{self._prefix}}}:step:{uuid4().hex}".encode()
+        answer = self._run(name, (*self._keys, step), arguments)
+        if answer[0] == b"repeated":
+            raise StoreUnavailableError("the answer of Redis was lost; the step may have been done")
+        return answer
+
+    def run(self, name: str, *arguments: str) -> list[Any]:
+        """Run a script; return the parts of its answer.
+
+        Raises:
+            StoreUnavailableError: whether it took effect isn't known.
+        """
+        return self._run(name, self._keys, arguments)
+
+    def _run(self, name: str, keys: Sequence[bytes], arguments: Sequence[str]) -> list[Any]:
+        digest, text = _script(name)
+        rest = (len(keys), *keys, *(each.encode() for each in arguments))
+        client = self.client
+        with translated():
+            try:
+                answer = client.execute_command("EVALSHA", digest, *rest, NEVER_DECODE=True)
+            except NoScriptError:
+                # The server was started anew, or is another one: this text it will remember.
+                answer = client.execute_command("EVAL", text, *rest, NEVER_DECODE=True)
+        return list(answer)
+
+    def _made(self) -> Any:
+        try:
+            return redis.Redis.from_url(
+                self._where,
+                socket_timeout=self._timeout_s,
+                socket_connect_timeout=self._timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise InvalidInputError(f"{self.url} is not the URL of a Redis: {error}") from error
+
+    def _warn_of_eviction(self) -> None:
+        try:
+            policy = self._client.config_get("maxmemory-policy").get("maxmemory-policy")
+        except (RedisError, RedisClusterException, OSError, AttributeError):
+            return  # Not everybody may ask.
+        policy = policy.decode() if isinstance(policy, bytes) else policy
+        if policy not in {None, "noeviction"}:
+            logger.warning(
+                "Redis at %s forgets keys when its memory is full (maxmemory-policy %s), and tasks "
+                "with them: set it to noeviction",
+                self.url,
+                policy,
+            )
+
+
+def _without_prefix(url: str, prefix: str) -> tuple[str, str]:
+    """Return the URL as redis-py takes it, and the prefix that it names."""
+    address, _, query = url.partition("?")
+    kept = []
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name == "prefix":
+            prefix = unquote(value)
+        else:
+            kept.append(part)
+    return f"{address}?{'&'.join(kept)}" if kept else address, prefix
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{':***' if ':' in user else ''}{at}{place}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a driver raises into errors that may leave this package."""
+    try:
+        yield
+    except (RedisError, RedisClusterException, OSError) as error:
+        raise StoreUnavailableError(f"Redis doesn't answer as it should: {error}") from error

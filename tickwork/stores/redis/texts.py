@@ -1,0 +1,315 @@
+r"""Records as texts, and texts as records.
+
+A text begins with a line of what scripts compare or count, the rest is JSON, which only we read:
+
+    task   generation revision active queued \n [state, fire_us, ...]
+    run    fence flag attempt where \n [task_id, ...], {changes}, ...
+    node   flag expires_us beat_us \n {...}
+
+A run's flag says how it stands: `A`vailable (`where` is when), `Q`ueued, `L`eased (`where` is the
+node), `M`arked as started by that node, `E`nded. What happens to a leased run is added to its text
+as changes, so that nobody has to read it first. A node's flag is `A`live or `D`ead.
+
+What is written and read for each run that is planned is put together by hand and taken apart for
+many at once: a call of the JSON encoder costs as much as all else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tickwork.model.definition import Definition, DefinitionCodec
+from tickwork.model.documents import node_document, node_of, run_of
+from tickwork.model.json_text import from_text, to_text
+from tickwork.model.policies import TERMINAL, RunState, ScheduleState
+from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
+from tickwork.stores.redis.layout import (
+    due_entry,
+    finished_entry,
+    from_word,
+    instant_of,
+    instant_word,
+    word,
+)
+
+__all__ = [
+    "KeptRun",
+    "KeptTask",
+    "kept_runs",
+    "kept_tasks",
+    "new_task",
+    "node_head",
+    "node_text",
+    "read_node",
+    "run_text",
+    "task_text",
+]
+
+_TASK_STATES = {state.value: state for state in ScheduleState}
+_AT_FIRST = (
+    "task_id",
+    "generation",
+    "source",
+    "function",
+    "executor",
+    "fire_us",
+    "due_us",
+    "first_us",
+    "last_us",
+    "fire_count",
+    "exact",
+    "created_us",
+)
+"""What is known of a run when it is planned; of most that is all, and their end."""
+
+_LATER = (
+    "state",
+    "failures",
+    "crashes",
+    "suspect",
+    "started_us",
+    "finished_us",
+    "result",
+    "errors",
+    "reason",
+    "retry_of",
+)
+_PLAIN = {
+    name: field.default for name, field in RunRecord.__dataclass_fields__.items() if name in _LATER
+} | {"state": RunState.PENDING}
+
+
+class KeptTask:
+    """A task's record, and what else is kept with it.
+
+    `text` is that of its definition; executor, function and labels are those that its entries are
+    made of, known also where the definition can't be understood. `slot_us` is the latest fire time
+    of its runs. All but the record and `text` are words.
+    """
+
+    __slots__ = ("executor", "function", "id_word", "labels", "record", "slot_us", "text")
+
+    def __init__(  # noqa: PLR0917  called for each row that is read
+        self,
+        record: TaskRecord,
+        id_word: str,
+        text: str,
+        executor: str,
+        function: str,
+        labels: list[str],
+        slot_us: int | None = None,
+    ) -> None:
+        self.record = record
+        self.id_word = id_word
+        self.text = text
+        self.executor = executor
+        self.function = function
+        self.labels = labels
+        self.slot_us = slot_us
+
+    @property
+    def version(self) -> str:
+        """How the text begins for as long as nothing has changed."""
+        return f"{self.record.generation} {self.record.revision} "
+
+    def due_entry(self) -> str | None:
+        """Return where it stands among those that are due some time."""
+        record = self.record
+        if record.due_us is None or record.state is not ScheduleState.SCHEDULED:
+            return None
+        return due_entry(self.executor, self.function, self.id_word, record.due_us)
+
+    def finished_entry(self) -> str | None:
+        """Return where it stands among the disposable ones that are finished."""
+        record = self.record
+        definition = record.definition
+        if record.state is not ScheduleState.FINISHED or not (
+            isinstance(definition, Definition) and definition.disposable
+        ):
+            return None
+        return finished_entry(self.id_word, record.updated_us)
+
+    def replaced(self, record: TaskRecord, codec: DefinitionCodec) -> "KeptTask":
+        """Return the same task with another record."""
+        definition = record.definition
+        if isinstance(definition, Definition) and definition is not self.record.definition:
+            kept = new_task(record, codec)
+        else:
+            text = self.text if isinstance(definition, Definition) else definition.text
+            kept = KeptTask(record, self.id_word, text, self.executor, self.function, self.labels)
+        if record.generation == self.record.generation:
+            kept.slot_us = self.slot_us
+        return kept
+
+
+def new_task(record: TaskRecord, codec: DefinitionCodec) -> KeptTask:
+    """Return a task that isn't kept yet."""
+    definition = record.definition
+    if not isinstance(definition, Definition):
+        return KeptTask(record, word(record.id), definition.text, "", "", [])
+    labels = []
+    if definition.declared_in is not None:
+        labels.append(f"declared_in\n{word(definition.declared_in)}")
+    if definition.trigger.kind == "shutdown":
+        labels.append("trigger\nshutdown")
+    text = codec.encode(definition)
+    executor, function = word(definition.executor), word(definition.function)
+    return KeptTask(record, word(record.id), text, executor, function, labels)
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
+
+
+def task_text(kept: KeptTask) -> str:
+    """Return the text of a task."""
+    record = kept.record
+    texts = (record.declared, record.problem, record.paused_reason)
+    said = "null,null,null" if texts == (None, None, None) else to_text(texts)[1:-1]
+    return (
+        f"{record.generation} {record.revision} {record.active} {record.queued}\n"
+        f'["{record.state}",{_number(record.fire_us)},{_number(record.due_us)},'
+        f"{record.anchor_us},{_number(record.planned_us)},{_number(record.catchup_us)},{said},"
+        f"{record.created_us},{record.updated_us},{_number(kept.slot_us)},"
+        f'"{kept.executor}","{kept.function}",{to_text(kept.labels) if kept.labels else "[]"}]'
+    )
+
+
+def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> list[KeptTask]:
+    """Return tasks, by the words of their ids, their texts and those of their definitions."""
+    parts = [text.partition("\n") for _, text, _ in rows]
+    bodies = from_text(f"[{','.join([body for _, _, body in parts])}]")
+    tasks = []
+    for (name, _, text), (head, _, _), data in zip(rows, parts, bodies, strict=True):
+        generation, revision, active, queued = head.split(" ")
+        record = TaskRecord(
+            id=from_word(name),
+            generation=int(generation),
+            revision=int(revision),
+            definition=codec.read(text),
+            state=_TASK_STATES.get(data[0], ScheduleState.PAUSED),
+            fire_us=data[1],
+            due_us=data[2],
+            anchor_us=data[3],
+            planned_us=data[4],
+            catchup_us=data[5],
+            active=int(active),
+            queued=int(queued),
+            declared=data[6],
+            problem=data[7],
+            paused_reason=data[8],
+            created_us=data[9],
+            updated_us=data[10],
+        )
+        executor, function = word(data[12]), word(data[13])
+        tasks.append(KeptTask(record, name, text, executor, function, data[14], data[11]))
+    return tasks
+
+
+class KeptRun:
+    """A run's record, and its flag."""
+
+    __slots__ = ("flag", "record")
+
+    def __init__(self, record: RunRecord, flag: str) -> None:
+        self.record = record
+        self.flag = flag
+
+    @property
+    def version(self) -> str:
+        """How the text begins for as long as nothing has changed."""
+        return f"{self.record.fence} {self.flag} "
+
+
+def run_text(run: RunRecord) -> str:
+    """Return the text of a run."""
+    return (
+        f"{run.fence} {_flag(run)} {run.attempt} {_where(run)}\n"
+        f'["{word(run.task_id)}",{run.generation},"{run.source}",'
+        f'"{word(run.function)}","{word(run.executor)}",'
+        f"{_number(run.fire_us)},{_number(run.due_us)},{_number(run.first_us)},"
+        f"{_number(run.last_us)},{run.fire_count},{'true' if run.exact else 'false'},"
+        f"{run.created_us}]{_later(run)}"
+    )
+
+
+def _later(run: RunRecord) -> str:
+    """Return what is different from a run that was just planned, as a change of it."""
+    if (
+        run.state is RunState.PENDING
+        and run.reason is None
+        and run.errors is None
+        and not (run.failures or run.crashes or run.suspect)
+        and run.started_us is None
+        and run.retry_of is None
+    ):
+        return ""
+    data = {name: getattr(run, name) for name in _LATER}
+    return f",{to_text({name: value for name, value in data.items() if value != _PLAIN[name]})}"
+
+
+def _flag(run: RunRecord) -> str:
+    if run.node is not None:
+        return "M" if run.state is RunState.RUNNING else "L"
+    if run.state in TERMINAL:
+        return "E"
+    return "Q" if run.available_us is None else "A"
+
+
+def _where(run: RunRecord) -> str:
+    if run.node is not None:
+        return word(run.node)
+    return "" if run.available_us is None else instant_word(run.available_us)
+
+
+def kept_runs(rows: Sequence[tuple[str, str]]) -> list[KeptRun]:
+    """Return runs, by their ids and texts."""
+    parts = [(run_id, *text.partition("\n")) for run_id, text in rows]
+    bodies = from_text(f"[{','.join([f'[{body}]' for _, _, _, body in parts])}]")
+    return [
+        _kept_run(run_id, head, body)
+        for (run_id, head, _, _), body in zip(parts, bodies, strict=True)
+    ]
+
+
+def _kept_run(run_id: str, head: str, body: list[Any]) -> KeptRun:
+    fence, flag, attempt, where = head.split(" ", 3)
+    data: dict[str, Any] = dict(zip(_AT_FIRST, body[0], strict=True))
+    data["state"] = "running" if flag == "M" else "pending"
+    for change in body[1:]:
+        _apply(change, data)
+    data |= {"id": run_id, "fence": int(fence), "attempt": int(attempt)}
+    if flag in "LM":
+        data["node"] = from_word(where)
+    elif flag == "A":
+        data["available_us"] = instant_of(where)
+    return KeptRun(run_of(data), flag)
+
+
+def _apply(change: dict[str, Any], data: dict[str, Any]) -> None:
+    """Make a change that was added to a run."""
+    if "state" in change:
+        # It has ended: what was noted about earlier attempts is over, but for their errors.
+        data["result"] = data["reason"] = None
+    if "failed" in change:
+        data["failures"] = data.get("failures", 0) + change.pop("failed")
+    data |= change
+
+
+def node_head(node: NodeRecord) -> str:
+    """Return how the text of a node begins for as long as nothing has changed."""
+    return f"{'A' if node.expires_us else 'D'} {node.expires_us} {node.beat_us}\n"
+
+
+def node_text(node: NodeRecord) -> str:
+    """Return the text of a node."""
+    return f"{node_head(node)}{to_text(node_document(node))}"
+
+
+def read_node(id_word: str, written: str) -> NodeRecord:
+    """Return the node that was written under an id."""
+    head, _, body = written.partition("\n")
+    flag, expires_us, beat_us = head.split(" ")
+    node = node_of({**from_text(body), "id": from_word(id_word)})
+    node.expires_us = 0 if flag == "D" else int(expires_us)
+    node.beat_us = int(beat_us)
+    return node
