@@ -21,10 +21,10 @@ class Served(MemoryStore):
     def __init__(self, clock: ManualClock, apart: timedelta) -> None:
         super().__init__()
         self._here = clock
-        self._apart_us = us_of(apart)
+        self.apart_us = us_of(apart)
 
     def now_us(self) -> int:
-        return self._here.now_us() + self._apart_us
+        return self._here.now_us() + self.apart_us
 
     def _now_us(self) -> int:
         return self.now_us()
@@ -87,3 +87,45 @@ def test_events_tell_the_time_of_the_store() -> None:
         mine.advance(minutes=1)
         there = mine.clock.now() + APART
     assert [event.at for event in told] == [there]
+
+
+class Slow(Served):
+    """One whose server takes its time for an answer, before it reads its clock or after."""
+
+    before = after = timedelta(0)
+
+    def now_us(self) -> int:
+        self._here.advance(self.before)
+        now_us = super().now_us()
+        self._here.advance(self.after)
+        return now_us
+
+
+def test_measurements_narrow_each_other_down() -> None:
+    here = ManualClock()
+    server = Slow(here, APART)
+    clock = StoreClock(here, server, "s")
+    second = timedelta(seconds=1)
+    server.before = second
+    clock.measure()
+    assert clock.offset_us == us_of(APART) + SECOND // 2
+    server.before, server.after = timedelta(0), second
+    clock.measure()
+    # After a second, both clocks may have drifted by a tenth of a millisecond.
+    assert abs(clock.offset_us - us_of(APART)) <= 100
+    server.before, server.after = second, timedelta(0)
+    clock.measure()
+    assert abs(clock.offset_us - us_of(APART)) <= 100
+    here.advance(timedelta(days=1))
+    clock.measure()
+    assert us_of(APART) <= clock.offset_us <= us_of(APART) + SECOND // 2
+
+
+def test_a_clock_that_was_set_is_noticed_at_once() -> None:
+    here = ManualClock()
+    server = Slow(here, APART)
+    clock = StoreClock(here, server, "s")
+    clock.measure()
+    server.apart_us = us_of(2 * APART)
+    clock.measure()
+    assert clock.offset_us == us_of(2 * APART)
