@@ -138,6 +138,9 @@ class Runtime:
                 loop.beat()
             except StoreError as error:
                 logger.warning("beat failed: %s", error, extra={"node": loop.node_id})
+            except Exception:
+                # The one broad except of this thread: whatever it is, the next beat comes.
+                logger.exception("beat failed; going on", extra={"node": loop.node_id})
 
     def set_active(self, *, active: bool) -> None:
         """Let the loops plan and lease, or not."""

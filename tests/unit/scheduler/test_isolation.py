@@ -16,6 +16,10 @@ from tests.unit.scheduler.doubtful import START, Foreign, good_until
 from tickwork import AndTrigger, OrTrigger, Scheduler, StoreUnavailableError, TickworkError
 from tickwork.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.instants import SECOND
+from tickwork.model.records import NodeRecord
+from tickwork.model.steps import Beat
+from tickwork.scheduler.loop import LoopSettings
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing import SteppedScheduler
 
@@ -459,3 +463,28 @@ def test_a_prediction_of_the_end_of_time_is_no_problem(home: Home) -> None:
     scheduler.add_task(jobs.note, every="1m", id="good")
     scheduler.advance(minutes=2)
     assert len(jobs.calls) == 2
+
+
+class Odd(MemoryStore):
+    """A store with a fault of its own: the second beat raises what no store may raise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beats: list[str] = []
+        self.third = threading.Event()
+
+    def beat(self, node: NodeRecord, lease_us: int, *, leaving: bool = False) -> Beat:
+        self.beats.append(threading.current_thread().name.rpartition("-")[0])
+        if self.beats.count("tickwork-beat") == 3:
+            self.third.set()
+        if self.beats.count("tickwork-beat") == 1 and not leaving:
+            raise LookupError("a fault of the store's own")
+        return super().beat(node, lease_us, leaving=leaving)
+
+
+def test_a_node_beats_on_after_an_error_that_no_store_may_raise() -> None:
+    store = Odd()
+    settings = LoopSettings(lease_us=SECOND, beat_us=SECOND // 100)
+    with Scheduler(store, settings=settings) as scheduler:
+        assert store.third.wait(10)
+        assert len([node for node in scheduler.nodes() if node.store == "default"]) == 1
