@@ -6,13 +6,14 @@ again: a store finds its schema up to date.
 
 from itertools import count
 
-from sqlalchemy import create_engine, delete, inspect, table
+from sqlalchemy import MetaData, Table, create_engine, delete, inspect, table
+from sqlalchemy.schema import DropTable
 
 __all__ = ["EmptyTables"]
 
 
 class EmptyTables:
-    """A series of prefixes, each of which has either empty tables or none."""
+    """Prefixes, each of which has either empty tables or none."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -27,5 +28,16 @@ class EmptyTables:
             for name in ("tasks", "runs", "nodes"):
                 if f"{prefix}{name}" in names:
                     connection.execute(delete(table(f"{prefix}{name}")))
+        engine.dispose()
+        return prefix
+
+    def unused(self) -> str:
+        """Return a prefix without any tables."""
+        prefix = "unused_"
+        engine = create_engine(self._url)
+        with engine.begin() as connection:
+            for name in inspect(connection).get_table_names():
+                if name.startswith(prefix):
+                    connection.execute(DropTable(Table(name, MetaData())))
         engine.dispose()
         return prefix

@@ -122,7 +122,7 @@ def test_planning_and_finishing_use_indexes(crowded: Place) -> None:
         bench.finish(*(finished(each, follows=True) for each in others))
         assert len(bench.lease().leased) == 2
     for each in plans(crowded, sent):
-        small = "json_each" in each or "CONSTANT ROWS" in each or each == "SCAN fresh"
+        small = "SCAN listed" in each or "CONSTANT ROWS" in each or each == "SCAN fresh"
         assert not each.startswith("SCAN") or small, each
         assert "TEMP B-TREE" not in each or "runs" not in each, each
 

@@ -11,7 +11,8 @@ from sqlalchemy import create_engine, text
 from tests.unit.stores.conftest import Place
 from tickwork.errors import InvalidInputError, StoreUnavailableError
 from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
-from tickwork.stores.sql import SQLStore, database
+from tickwork.stores.sql import SQLStore
+from tickwork.stores.sql.backends.sqlite import SQLite
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import NODE, pending, runs_now, task
 
@@ -136,7 +137,7 @@ WRITES: list[Callable[[Bench], object]] = [
 
 
 def test_a_locked_database_is_unavailable(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 20)
+    monkeypatch.setattr(SQLite, "busy_ms", 20)
     place.bench.open()
     bench = place.bench
     bench.put(task())

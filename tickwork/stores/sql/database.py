@@ -1,29 +1,24 @@
-"""The connection to a database: engine, transactions, and the errors that may leave this package.
-
-SQLite: the write-ahead log lets readers go on beside the one writer; every writing transaction
-begins as one (BEGIN IMMEDIATE), because a transaction that has read and then wants to write can't
-wait for another writer, it can only fail. `synchronous=FULL` makes a commit survive a power cut;
-`NORMAL` survives the crash of the process only, in exchange for not waiting for the disk.
-"""
+"""The connection to a database: engine, transactions, and the errors that leave this package."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
-from sqlalchemy import Connection, Engine, Pool, create_engine, event
+from sqlalchemy import Connection, Engine, Pool
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
+from tickwork.stores.sql.backends import Backend, Durability, backend_of
+from tickwork.stores.sql.hints import Hints
 
-__all__ = ["Database", "Durability"]
+__all__ = ["ContendedError", "Database", "Durability"]
 
-Durability = Literal["full", "normal"]
+_HINT = "tickwork_hint"
 
-_BUSY_MS = 5_000
-_READING = "tickwork_reading"
-_CONFIGURED = "tickwork_configured"
+
+class ContendedError(StoreUnavailableError):
+    """A transaction was sacrificed so that another could go on; it may begin anew at once."""
 
 
 class Database:
@@ -35,11 +30,14 @@ class Database:
                 f"durability={durability!r} isn't known; use 'full' (a commit survives a power "
                 "cut) or 'normal' (faster, survives a crash of the process only)"
             )
-        self._where = where
-        self._durability = durability
+        self._given = where if isinstance(where, Engine) else None
+        self._url = where.url if isinstance(where, Engine) else _read(where)
+        self.backend: Backend = backend_of(self._url, durability)
         self._own: Engine | None = None
         self._engine: Engine | None = None
         self._forsaken: list[Pool] = []
+        self.hints: Hints | None = None
+        """What tells others that there may be something to do, where the server passes it on."""
 
     @property
     def engine(self) -> Engine:
@@ -51,25 +49,26 @@ class Database:
     @property
     def url(self) -> str:
         """Where the database is, for people: without its password."""
-        if isinstance(self._where, Engine):
-            return self._where.url.render_as_string(hide_password=True)
-        return make_url(self._where).render_as_string(hide_password=True)
+        return self._url.render_as_string(hide_password=True)
 
     def open(self) -> None:
         """Make the engine ready; connects at the first use."""
         if self._engine is not None:
             return
-        url = self._where.url if isinstance(self._where, Engine) else make_url(self._where)
-        if url.get_backend_name() == "sqlite":
-            _refuse_memory(url)
-        if isinstance(self._where, Engine):
-            engine = self._where
+        if self._given is not None:
+            self.backend.address(self._url)
+            self._engine = self.backend.adopt(self._given, ours=False)
         else:
-            engine = self._own = create_engine(url)
-        # A view of the engine: what we listen to there is no concern of its other users.
-        self._engine = engine.execution_options()
-        if url.get_backend_name() == "sqlite":
-            self._prepare_sqlite(self._engine)
+            self._own = self.backend.connect(self._url)
+            self._engine = self.backend.adopt(self._own, ours=True)
+
+    def is_without(self, name: str) -> bool:
+        """Whether a table is known not to be there, without opening anything.
+
+        Raises:
+            NotFoundError: the database is a file that isn't there.
+        """
+        return self.backend.is_without(self._url, name)
 
     def close(self) -> None:
         """Close our connections; an engine of the user's stays as it is."""
@@ -84,59 +83,58 @@ class Database:
             self._forsaken.append(self._engine.pool)
             self._engine.dispose(close=False)
 
-    def _prepare_sqlite(self, engine: Engine) -> None:
-        synchronous = "FULL" if self._durability == "full" else "NORMAL"
-
-        @event.listens_for(engine, "engine_connect")
-        def configure(connection: Connection) -> None:
-            if connection.info.get(_CONFIGURED) == synchronous:
-                return
-            connection.info[_CONFIGURED] = synchronous
-            cursor = connection.connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
-            if mode != "wal":
-                cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute(f"PRAGMA synchronous={synchronous}")
-            cursor.close()
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            # The driver begins transactions of its own before writes only, and not within ours.
-            reading = connection.get_execution_options().get(_READING, False)
-            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that writes: all of the block, or nothing."""
-        with _translated(), self.engine.begin() as connection:
-            yield connection
+        with self._translated():
+            with self.engine.begin() as connection:
+                connection.info.pop(_HINT, None)
+                yield connection
+                hints = self.hints if connection.info.pop(_HINT, False) else None
+                told = hints is None or hints.tell(connection)
+            if hints is not None and not told:
+                hints.owe()
+
+    def write(self, work: Callable[[Connection], None]) -> None:
+        """Do some work in a transaction of its own."""
+        with self.writing() as connection:
+            work(connection)
+
+    def hint(self, connection: Connection) -> None:
+        """Let others know, once this transaction is over, that there may be something to do."""
+        if self.hints is not None:
+            connection.info[_HINT] = True
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that sees one state of the database, and changes nothing."""
-        with _translated(), self.engine.connect() as plain:
-            connection = plain.execution_options(**{_READING: True})
+        """Open a connection that changes nothing; each statement sees one state of the database."""
+        with self._translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(**self.backend.reading)
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            # Two inserted the same key; whoever called knows what that means.
+            raise
+        except (DataError, UnicodeError) as error:
+            reason = getattr(error, "orig", error)
+            raise InvalidInputError(f"the database doesn't take a value: {reason}") from error
+        except DBAPIError as error:
+            # Without the statement, whose parameters may be many, and nobody else's concern.
+            kind = ContendedError if self.backend.is_contended(error) else StoreUnavailableError
+            raise kind(f"the database doesn't answer as it should: {error.orig}") from error
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            # What is told to SQLite when it is connected goes to the driver directly.
+            message = f"the database doesn't answer as it should: {error}"
+            raise StoreUnavailableError(message) from error
 
-def _refuse_memory(url: URL) -> None:
-    database = url.database or ":memory:"
-    if ":memory:" in database or url.query.get("mode") == "memory":
-        raise InvalidInputError(
-            f"{url} is a database in memory, which threads and processes can't share; "
-            "use memory:// or name a file: sqlite:///tasks.db"
-        )
 
-
-@contextmanager
-def _translated() -> Iterator[None]:
+def _read(where: str | URL) -> URL:
     try:
-        yield
-    except IntegrityError:
-        # Two inserted the same key; whoever called knows what that means.
-        raise
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        # What is told to SQLite when it is connected goes to the driver directly.
-        raise StoreUnavailableError(f"the database doesn't answer as it should: {error}") from error
+        return make_url(where)
+    except ArgumentError as error:
+        raise InvalidInputError(f"{where!r} isn't the URL of a database") from error

@@ -27,6 +27,7 @@ def put(
     for _ in range(_TRIES):
         try:
             with session.database.writing() as connection:
+                session.database.hint(connection)
                 return _put(session, connection, tasks, decide, new_id)
         except IntegrityError:
             # Somebody added the same task in this moment: now it is there to decide about.
@@ -76,9 +77,10 @@ def _existing(
 ) -> dict[str, TaskRecord]:
     tasks = session.tables.tasks
     found: dict[str, TaskRecord] = {}
-    for some in chunks(ids):
-        rows = connection.execute(select(tasks).where(tasks.c.id.in_(some)).with_for_update())
-        for row in rows:
+    for some in chunks(sorted(set(ids))):
+        # In one order: two who lock the same tasks never wait for each other.
+        found_here = select(tasks).where(tasks.c.id.in_(some)).order_by(tasks.c.id)
+        for row in connection.execute(found_here.with_for_update()):
             found[row.id] = task_of(row, session.environment.codec)
     return found
 
@@ -91,6 +93,7 @@ def edit(
 ) -> list[Edited]:
     """Do a store's `edit`."""
     with session.database.writing() as connection:
+        session.database.hint(connection)
         existing = _existing(session, connection, ids)
         answers = []
         for task_id in ids:

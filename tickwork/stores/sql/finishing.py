@@ -17,7 +17,7 @@ from tickwork.model.records import TaskRecord
 from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
 from tickwork.stores.sql.many import New
 from tickwork.stores.sql.rows import task_of, word_of
-from tickwork.stores.sql.session import Session, chunks
+from tickwork.stores.sql.session import Session, chunks, named
 
 __all__ = ["finish", "let_go"]
 
@@ -47,6 +47,7 @@ def _write(session: Session, connection: Connection, batch: Batch) -> None:
     for given_back in _alike(batch.given_back):
         _write_given_back(session, connection, given_back)
     if batch.given_back:
+        session.database.hint(connection)
         session.end_orphans(connection, [each.run_id for each in batch.given_back])
     _write_finished(session, connection, batch.finished)
     over = Counter((each.task_id, each.generation) for each in batch.finished)
@@ -80,18 +81,18 @@ def _all_touched(connection: Connection, statement: Any, rows: list[dict[str, An
 
 def _write_marks(session: Session, connection: Connection, marks: Sequence[Mark]) -> None:
     runs = session.tables.runs
+    waits = runs.c.state == RunState.PENDING.value
+    started_us = case((waits, bindparam("b_started_us")), else_=runs.c.started_us)
     statement = session.once(
         "mark",
         lambda: (
             update(runs)
             .where(*_held(session))
-            .values(
-                state=RunState.RUNNING.value,
-                # A start that is written down already stays as it is.
-                started_us=case(
-                    (runs.c.state == RunState.PENDING.value, bindparam("b_started_us")),
-                    else_=runs.c.started_us,
-                ),
+            .ordered_values(
+                # A start that is written down already stays as it is. Before the state is changed:
+                # MySQL goes by what it has changed already.
+                (runs.c.started_us, started_us),
+                (runs.c.state, RunState.RUNNING.value),
             )
         ),
     )
@@ -246,6 +247,7 @@ def let_go(  # noqa: PLR0917  one step of two others, in their transaction
     if not over:
         return
     tasks = session.tables.tasks
+    standing = _locked(session, connection, sorted({task_id for task_id, _ in over}))
 
     def make(new: New) -> Update:
         return (
@@ -256,18 +258,30 @@ def let_go(  # noqa: PLR0917  one step of two others, in their transaction
 
     rows = [(*key, count) for key, count in sorted(over.items())]
     session.update(connection, ("its_id", "its_generation", "over"), make, rows)
-    followed = {task_id for task_id, _ in follows}
-    for some in chunks(sorted({task_id for task_id, _ in over})):
-        waiting = select(tasks).where(tasks.c.id.in_(some))
-        named = [task_id for task_id in some if task_id in followed]
-        interesting = tasks.c.queued > 0
-        if named:
-            interesting |= tasks.c.id.in_(named)
-        for row in connection.execute(waiting.where(interesting)).all():
+    going_on = [
+        row.id
+        for row in standing
+        if (row.id, row.generation) in over and (row.queued or (row.id, row.generation) in follows)
+    ]
+    if going_on:
+        session.database.hint(connection)
+    for some in chunks(going_on):
+        for row in connection.execute(select(tasks).where(tasks.c.id.in_(some))).all():
             task = task_of(row, session.environment.codec)
-            if (task.id, task.generation) in over:
-                followed_us = follows.get((task.id, task.generation))
-                _go_on(session, connection, task, followed_us, after_run)
+            followed_us = follows.get((task.id, task.generation))
+            _go_on(session, connection, task, followed_us, after_run)
+
+
+def _locked(session: Session, connection: Connection, task_ids: Sequence[str]) -> Sequence[Any]:
+    """Lock tasks, in one order: two who lock the same ones never wait for each other."""
+    tasks = session.tables.tasks
+    found = (
+        select(tasks.c.id, tasks.c.generation, tasks.c.queued)
+        .where(tasks.c.id.in_(named(session, "ids", task_ids)))
+        .order_by(tasks.c.id)
+        .with_for_update()
+    )
+    return connection.execute(found).all()
 
 
 def _go_on(  # noqa: PLR0917  as above

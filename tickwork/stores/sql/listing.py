@@ -61,7 +61,7 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
     if query.tag is not None:
         # With what stands before it, a tag's JSON text is found nowhere but where the tag begins.
         tag = json.dumps(query.tag, ensure_ascii=False)
-        found = _place_of(session)
+        found = getattr(func, session.database.backend.place_of)
         first, other = found(tasks.c.tags, f"[{tag}"), found(tasks.c.tags, f", {tag}")
         statement = statement.where(or_(first > 0, other > 0))
     if query.declared_in is not None:
@@ -75,12 +75,6 @@ def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
             )
         )
     return statement
-
-
-def _place_of(session: Session) -> Any:
-    """Return the function that finds a text in another, by case: LIKE does that nowhere alike."""
-    postgresql = session.database.engine.dialect.name == "postgresql"
-    return func.strpos if postgresql else func.instr
 
 
 def get_run(session: Session, run_id: str) -> RunRecord | None:
@@ -172,14 +166,18 @@ def _aged_runs(session: Session, connection: Connection, request: PruneRequest) 
         runs.c.id
     )
     aged: list[str] = []
-    with connection.execution_options(yield_per=CHUNK).execute(oldest) as found:
+    last = ""
+    while True:
+        found = connection.execute(oldest.where(runs.c.id > last).limit(CHUNK)).all()
         for row in found:
             # Ids begin with the time of creation: all further runs are younger.
             if len(aged) >= request.limit or row.created_us >= request.before_us:
-                break
+                return aged
             if row.state in _OVER and (row.finished_us or 0) < request.before_us:
                 aged.append(row.id)
-    return aged
+        if len(found) < CHUNK:
+            return aged
+        last = found[-1].id
 
 
 def _finished_tasks(session: Session, connection: Connection, request: PruneRequest) -> list[str]:

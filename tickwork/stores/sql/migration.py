@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-from tickwork.errors import StoreError
+from tickwork.errors import NotFoundError, StoreError
 from tickwork.stores.sql.database import Database
 from tickwork.stores.sql.schema import HEAD
 
@@ -25,16 +25,26 @@ def current_version(connection: Connection, prefix: str) -> str | None:
     return connection.execute(select(column("version_num")).select_from(table(name))).scalar()
 
 
-def upgrade(database: Database, prefix: str) -> None:
+def upgrade(database: Database, prefix: str, *, create: bool) -> None:
     """Create the schema or bring it up to date, once, whoever else tries at the same time.
 
     Raises:
+        NotFoundError: there is no schema, or an old one, and none is to be made.
         StoreError: a newer tickwork has been here; nothing is changed.
     """
-    with database.reading() as connection:
-        if current_version(connection, prefix) == HEAD:
-            return
-    with database.writing() as connection:
+    version = None
+    if create or not database.is_without(f"{prefix}version"):
+        with database.reading() as connection:
+            version = current_version(connection, prefix)
+    if version == HEAD:
+        return
+    if not create and (version is None or version < HEAD):
+        what = "older tables" if version else "no tables"
+        raise NotFoundError(
+            f"{database.url} has {what} of tickwork (prefix {prefix!r}) in it: is it the right "
+            "database, and has a scheduler of this version used it?"
+        )
+    with database.writing() as connection, database.backend.alone(connection, prefix):
         version = current_version(connection, prefix)
         if version == HEAD:
             return

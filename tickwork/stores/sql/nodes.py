@@ -23,8 +23,8 @@ __all__ = ["beat", "recover"]
 def beat(session: Session, node: NodeRecord, lease_us: int, *, leaving: bool) -> Beat:
     """Do a store's `beat`."""
     nodes, runs = session.tables.nodes, session.tables.runs
-    now_us = session.environment.now_us()
     with session.database.writing() as connection:
+        now_us = session.store_now_us(connection)
         mine = nodes.c.id == node.id
         if leaving:
             known = connection.execute(select(nodes.c.expires_us).where(mine)).scalar()
@@ -47,7 +47,7 @@ def beat(session: Session, node: NodeRecord, lease_us: int, *, leaving: bool) ->
 def recover(session: Session, request: RecoverRequest) -> RecoverReply:
     """Do a store's `recover`."""
     nodes = session.tables.nodes
-    over = (nodes.c.id != request.node, nodes.c.expires_us <= session.environment.now_us())
+    over = (nodes.c.id != request.node, nodes.c.expires_us <= session.clock)
     looking = select(nodes.c.id).where(*over)
     with session.database.reading() as connection:
         candidates = connection.execute(looking.limit(1)).scalar()
@@ -69,6 +69,8 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
                 connection.execute(delete(nodes).where(nodes.c.id == node_id))
         if request.held is not None:
             recovered += _give_back_strays(session, connection, request)
+        if recovered:
+            session.database.hint(connection)
         return RecoverReply(recovered, dead, more)
 
 
@@ -76,15 +78,13 @@ def _leased_to(
     session: Session, connection: Connection, node_id: str, limit: int | None = None
 ) -> list[Row[Any]]:
     """Return the runs of a node, with the definitions of those whose task is there."""
-    runs, tasks = session.tables.runs, session.tables.tasks
-    same = (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation)
+    runs = session.tables.runs
     found = (
-        select(runs, tasks.c.definition)
-        .join_from(runs, tasks, same, isouter=True)
+        select(runs, session.definition_of_run().label("definition"))
         .where(runs.c.node == node_id)
         .order_by(runs.c.id)
         .limit(limit)
-        .with_for_update(of=runs)
+        .with_for_update()
     )
     return list(connection.execute(found).all())
 

@@ -86,6 +86,7 @@ class _Planning:
         self._moves: list[tuple[Any, ...]] = []
         self._rows: list[tuple[Any, ...]] = []
         self._fence = 0
+        self._leaves = False
 
     def reply(self) -> PlanReply:
         due = self._connection.execute(self._due()).all()
@@ -138,6 +139,7 @@ class _Planning:
             self._leased.append(Leased(run, definition))
         else:
             self._recorded.append(run)
+            self._leaves |= pending
         queued = pending and planned.queued
         task.active += pending
         task.queued += queued
@@ -160,6 +162,8 @@ class _Planning:
         if moved != len(self._moves):
             raise StoreUnavailableError("tasks were changed while they were planned; try again")
         self._session.insert_runs(self._connection, self._rows)
+        if self._leaves:
+            self._session.database.hint(self._connection)
 
 
 _MOVED = (
@@ -256,23 +260,20 @@ def _waiting(
     limit: int,
     suspect: bool,
 ) -> list[Row[Any]]:
-    runs, tasks = session.tables.runs, session.tables.tasks
+    runs = session.tables.runs
+    definition = session.definition_of_run()
     statement = (
-        select(runs, tasks.c.definition)
-        .join_from(
-            runs,
-            tasks,
-            (runs.c.task_id == tasks.c.id) & (runs.c.generation == tasks.c.generation),
-        )
+        select(runs, definition.label("definition"))
         .where(
             runs.c.available_us <= request.now_us,
             *_leasable(session, request),
             runs.c.executor.in_(executors),
             runs.c.suspect.is_(suspect),
+            definition.is_not(None),
         )
         .order_by(runs.c.available_us)
         .limit(limit)
-        .with_for_update(skip_locked=True, of=runs)
+        .with_for_update(skip_locked=True)
     )
     if request.only is not None:
         statement = statement.where(runs.c.id.in_(named(session, "only", request.only)))

@@ -39,6 +39,9 @@ class Tables:
     runs: Table
     nodes: Table
     counters: Table
+    """Numbers of SQLite's, by name."""
+    fences: str
+    """The name of what fences come from elsewhere: see the backends."""
 
 
 def tables(prefix: str) -> Tables:
@@ -55,6 +58,7 @@ def tables(prefix: str) -> Tables:
             Column("name", String(_WORD), primary_key=True),
             Column("value", BigInteger, nullable=False),
         ),
+        f"{prefix}fences",
     )
 
 

@@ -1,18 +1,19 @@
 """What the steps of a SQL store share: its tables, codec and clock, and small statements."""
 
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
+    ScalarSelect,
     Table,
     Update,
     bindparam,
-    func,
+    literal,
     select,
     update,
 )
@@ -66,7 +67,9 @@ class Session:
             return 0
         # The code that makes a statement is its name.
         name = f"{make.__module__}.{make.__qualname__}"
-        many: ManyUpdates = self.once(name, lambda: ManyUpdates(connection, keys, make))
+        many: ManyUpdates = self.once(
+            name, lambda: ManyUpdates(connection, self.database.backend, keys, make)
+        )
         return many.execute(connection, rows)
 
     def insert(
@@ -79,7 +82,9 @@ class Session:
         """Insert rows of `columns`; raises IntegrityError where a key is taken."""
         if rows:
             name = f"insert into {table.name}"
-            many: ManyInserts = self.once(name, lambda: ManyInserts(connection, table, columns))
+            many: ManyInserts = self.once(
+                name, lambda: ManyInserts(connection, self.database.backend, table, columns)
+            )
             many.execute(connection, rows)
 
     def require_alive(self, connection: Connection, node: str) -> None:
@@ -119,17 +124,34 @@ class Session:
         for some in chunks(run_ids or ()):
             connection.execute(update(runs).where(runs.c.id.in_(some), *orphaned).values(ended))
 
+    def definition_of_run(self) -> ScalarSelect[Any]:
+        """Return the definition of a run's task, as part of a statement about runs.
+
+        Not joined: a statement that locks the runs must not lock their tasks, too.
+        """
+        runs, tasks = self.tables.runs, self.tables.tasks
+        mine = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
+        return select(tasks.c.definition).where(mine).correlate(runs).scalar_subquery()
+
     def next_fence(self, connection: Connection) -> int:
         """Return a fence that is higher than all before it."""
-        counters = self.tables.counters
-        mine = counters.c.name == "fence"
-        connection.execute(
-            self.once(
-                "fence", lambda: update(counters).where(mine).values(value=counters.c.value + 1)
-            )
-        )
-        reading = self.once("fence_value", lambda: select(counters.c.value).where(mine))
+        backend = self.database.backend
+        *counting, reading = self.once("fence", lambda: backend.next_fence(self.tables))
+        for each in counting:
+            connection.execute(each)
         return int(connection.execute(reading).scalar_one())
+
+    @property
+    def clock(self) -> ColumnElement[int]:
+        """The time by which leases are measured, as an expression."""
+        clock = self.database.backend.clock
+        if clock is None or self.environment.simulated:
+            return literal(self.environment.now_us(), BigInteger)
+        return clock
+
+    def store_now_us(self, connection: Connection) -> int:
+        """Return the time by which leases are measured."""
+        return int(connection.execute(select(self.clock)).scalar_one())
 
     def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
         """Add new tasks."""
@@ -216,7 +238,5 @@ def eligible(
 def named(session: Session, name: str, values: Collection[str]) -> Any:
     """Return values for an `in_`, however many: statements take only so many parameters."""
     listed = sorted(values)
-    if len(listed) > CHUNK and session.database.engine.dialect.name == "sqlite":
-        array = func.json_each(bindparam(name, json.dumps(listed))).table_valued("value")
-        return select(array.c.value)
-    return bindparam(name, listed, expanding=True)
+    together = session.database.backend.listed(name, listed)
+    return bindparam(name, listed, expanding=True) if together is None else together

@@ -1,10 +1,12 @@
 """The face of the SQL store; each step stands in a module of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from contextlib import suppress
+from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
@@ -25,23 +27,48 @@ from tickwork.model.steps import (
     TaskQuery,
 )
 from tickwork.stores.sql import editing, finishing, listing, nodes, planning
-from tickwork.stores.sql.database import Database, Durability
+from tickwork.stores.sql.backends.postgresql import PostgreSQL
+from tickwork.stores.sql.backends.sqlite import SQLite
+from tickwork.stores.sql.database import ContendedError, Database, Durability
+from tickwork.stores.sql.hints import Hints
 from tickwork.stores.sql.migration import upgrade
 from tickwork.stores.sql.schema import tables
 from tickwork.stores.sql.session import Session
+from tickwork.stores.sql.watching import Watcher
 
 __all__ = ["SQLStore"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BEGINNINGS = 5
+"""How often a step begins before it is left to the caller to try again."""
 
 
 class SQLStore:
     """Keeps tasks and runs in a SQL database, given as a URL or as an SQLAlchemy engine.
 
-    Its tables begin with `prefix`. `durability` concerns SQLite: "full" survives a power cut,
-    "normal" the crash of the process only. An engine that was given is never disposed of.
+    SQLite, PostgreSQL, MySQL from 8.0.17, MariaDB from 10.6. Its tables begin with `prefix`.
+    `durability` concerns SQLite: "full" survives a power cut, "normal" the crash of the process
+    only. An engine that was given is never disposed of, and its statements take as long as it lets
+    them; those of a URL end in bounded time.
     """
 
     kind: ClassVar[str] = "sqlalchemy"
     persistent: ClassVar[bool] = True
+
+    def __new__(  # noqa: PYI034  a subclass of it, where the database can do more
+        cls,
+        url: str | URL | Engine,
+        *,
+        prefix: str = "tickwork_",  # noqa: ARG004  what people see is this signature
+        durability: Durability = "full",
+    ) -> "SQLStore":
+        """Make a store with the powers that its kind of database has."""
+        backend = Database(url, durability).backend
+        if cls is not SQLStore or isinstance(backend, SQLite):
+            return super().__new__(cls)
+        return super().__new__(_HintingStore if isinstance(backend, PostgreSQL) else _ServedStore)
 
     def __init__(
         self,
@@ -63,9 +90,28 @@ class SQLStore:
             raise StoreUnavailableError(f"{self!r} isn't open; connect or start first")
         return self._open
 
+    def _take(
+        self,
+        step: Callable[Concatenate[Session, P], T],
+        *request: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Take a step, which begins anew where it had to give way to others."""
+        try:
+            for _ in range(_BEGINNINGS - 1):
+                with suppress(ContendedError):
+                    return step(self._session, *request, **options)
+            return step(self._session, *request, **options)
+        except IntegrityError as error:
+            raise StoreUnavailableError(f"a key was taken meanwhile: {error.orig}") from error
+
     def open(self, environment: StoreEnvironment) -> None:
         self._database.open()
-        upgrade(self._database, self._prefix)
+        try:
+            upgrade(self._database, self._prefix, create=not environment.existing)
+        except BaseException:
+            self._database.close()
+            raise
         self._open = Session(self._database, tables(self._prefix), environment)
 
     def close(self) -> None:
@@ -83,7 +129,7 @@ class SQLStore:
         decide: Callable[[TaskRecord, TaskRecord], Edit],
         new_id: Callable[[], str],
     ) -> list[Edited]:
-        return editing.put(self._session, tasks, decide, new_id)
+        return self._take(editing.put, tasks, decide, new_id)
 
     def edit(
         self,
@@ -91,40 +137,92 @@ class SQLStore:
         decide: Callable[[TaskRecord], Edit],
         new_id: Callable[[], str],
     ) -> list[Edited]:
-        return editing.edit(self._session, ids, decide, new_id)
+        return self._take(editing.edit, ids, decide, new_id)
 
     def plan(self, request: PlanRequest) -> PlanReply:
-        return planning.plan(self._session, request)
+        return self._take(planning.plan, request)
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
-        return planning.lease(self._session, request)
+        return self._take(planning.lease, request)
 
     def finish(self, batch: Batch) -> frozenset[str]:
-        return finishing.finish(self._session, batch)
+        return self._take(finishing.finish, batch)
 
     def beat(self, node: NodeRecord, lease_us: int, *, leaving: bool = False) -> Beat:
-        return nodes.beat(self._session, node, lease_us, leaving=leaving)
+        return self._take(nodes.beat, node, lease_us, leaving=leaving)
 
     def recover(self, request: RecoverRequest) -> RecoverReply:
-        return nodes.recover(self._session, request)
+        return self._take(nodes.recover, request)
 
     def prune(self, request: PruneRequest) -> int:
-        return listing.prune(self._session, request)
+        return self._take(listing.prune, request)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
-        return listing.get_task(self._session, task_id)
+        return self._take(listing.get_task, task_id)
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
-        return listing.find_tasks(self._session, query)
+        return self._take(listing.find_tasks, query)
 
     def get_run(self, run_id: str) -> RunRecord | None:
-        return listing.get_run(self._session, run_id)
+        return self._take(listing.get_run, run_id)
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
-        return listing.find_runs(self._session, query)
+        return self._take(listing.find_runs, query)
 
     def nodes(self) -> list[NodeRecord]:
-        return listing.nodes(self._session)
+        return self._take(listing.nodes)
 
     def counts(self) -> Mapping[str, int]:
-        return listing.counts(self._session)
+        return self._take(listing.counts)
+
+
+class _ServedStore(SQLStore):
+    """A store whose database is a server's, which has a clock."""
+
+    def now_us(self) -> int:
+        return self._take(_server_time)
+
+
+def _server_time(session: Session) -> int:
+    if session.environment.simulated:
+        return session.environment.now_us()
+    with session.database.reading() as connection:
+        return session.store_now_us(connection)
+
+
+class _HintingStore(_ServedStore):
+    """A store whose server passes on hints."""
+
+    def __init__(
+        self,
+        url: str | URL | Engine,
+        *,
+        prefix: str = "tickwork_",
+        durability: Durability = "full",
+    ) -> None:
+        super().__init__(url, prefix=prefix, durability=durability)
+        self._hints = Hints(f"{prefix}hints", self._database.write)
+        self._database.hints = self._hints
+        self._watcher: Watcher | None = None
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        engine = self._session.database.engine
+        self._end_watching()
+        self._watcher = Watcher(engine, self._hints, wake)
+        self._watcher.start()
+
+    def _end_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    def close(self) -> None:
+        self._end_watching()
+        self._hints.close()
+        super().close()
+
+    def forsake(self) -> None:
+        # Its thread didn't come along, and its connection is the parent's.
+        self._forsaken, self._watcher = self._watcher, None
+        self._hints.forsake()
+        super().forsake()

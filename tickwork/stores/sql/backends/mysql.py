@@ -1,0 +1,155 @@
+"""MySQL and MariaDB, through PyMySQL.
+
+Every transaction is READ COMMITTED: rows are locked before anything is decided about them, and
+the gaps between rows, which REPEATABLE READ locks as well, would only make neighbours wait.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    FromClause,
+    MetaData,
+    Table,
+    bindparam,
+    column,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.type_api import TypeEngine
+
+from tickwork.errors import InvalidInputError, StoreUnavailableError
+from tickwork.stores.sql.backends.base import (
+    CONNECT_S,
+    IDLE_S,
+    LOCK_S,
+    PATIENCE_S,
+    STATEMENT_S,
+    Backend,
+)
+from tickwork.stores.sql.schema import Tables
+
+__all__ = ["MySQL"]
+
+_FEW = 5_000
+_MIGRATION_S = 20
+_DEADLOCK = 1213
+_FOUND_ROWS = 1 << 1
+_CHECKED = "tickwork_checked"
+
+_CONNECTING: Mapping[str, Any] = {
+    "charset": "utf8mb4",
+    "connect_timeout": CONNECT_S,
+    "read_timeout": PATIENCE_S,
+    "write_timeout": PATIENCE_S,
+}
+"""How we connect where the URL doesn't say otherwise."""
+
+_TYPES = {"BIGINT": "BIGINT", "INTEGER": "BIGINT", "BOOLEAN": "BOOLEAN"}
+
+
+class MySQL(Backend):
+    """A MySQL or MariaDB server."""
+
+    driver: ClassVar[str] = "pymysql"
+    extra: ClassVar[str | None] = "mysql"
+    clock: ClassVar[ColumnElement[int] | None] = literal_column(
+        "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+    )
+
+    def make_engine(self, url: URL) -> Engine:
+        options = {name: value for name, value in _CONNECTING.items() if name not in url.query}
+        engine = create_engine(
+            url, isolation_level="READ COMMITTED", pool_timeout=CONNECT_S, connect_args=options
+        )
+        event.listen(engine, "connect", _limit)
+        return engine
+
+    def adopt(self, engine: Engine, *, ours: bool) -> Engine:
+        # Another's connections are set and set back each time, which takes two ways to the server.
+        options = {} if ours else {"isolation_level": "READ COMMITTED"}
+        view = engine.execution_options(**options)
+        event.listen(view, "engine_connect", _check)
+        return view
+
+    def is_contended(self, error: DBAPIError) -> bool:
+        return bool(error.orig and error.orig.args and error.orig.args[0] == _DEADLOCK)
+
+    @contextmanager
+    def alone(self, connection: Connection, prefix: str) -> Iterator[None]:
+        mine = {"name": func.sha1(func.concat(func.database(), " tickwork ", prefix))}
+        lock = func.get_lock(mine["name"], _MIGRATION_S)
+        if connection.execute(select(lock)).scalar() != 1:
+            raise StoreUnavailableError("another process is still making the tables; try again")
+        try:
+            yield
+            # Whoever comes next must see what was done.
+            connection.exec_driver_sql("COMMIT")
+        finally:
+            connection.execute(select(func.release_lock(mine["name"])))
+
+    def next_fence(self, tables: Tables) -> Sequence[Executable]:
+        # A number that the server gives to a row is nobody else's, and keeps nobody waiting until
+        # a transaction ends, as a row with the last number would.
+        fences = Table(tables.fences, MetaData(), Column("value", BigInteger, primary_key=True))
+        mine = func.last_insert_id()
+        return insert(fences), delete(fences).where(fences.c.value == mine), select(mine)
+
+    def listed(self, name: str, values: Sequence[str]) -> Any:
+        if len(values) <= _FEW:
+            return None
+        columns = "value VARCHAR(16000) CHARACTER SET utf8mb4 PATH '$'"
+        array = text(f"SELECT value FROM JSON_TABLE(:{name}, '$[*]' COLUMNS ({columns})) AS given")  # noqa: S608  our own words
+        return array.bindparams(bindparam(name, json.dumps(values))).columns(column("value"))
+
+    def fresh(self, types: Sequence[TypeEngine[Any]]) -> FromClause | None:
+        columns = ", ".join(f"c{at} {_type(kind)} PATH '$.c{at}'" for at, kind in enumerate(types))
+        source = text(f"SELECT * FROM JSON_TABLE(:rows, '$[*]' COLUMNS ({columns})) AS given")  # noqa: S608  our own words
+        named = [column(f"c{at}", kind) for at, kind in enumerate(types)]
+        return source.columns(*named).subquery("fresh")
+
+
+def _type(kind: TypeEngine[Any]) -> str:
+    return _TYPES.get(str(kind), "LONGTEXT CHARACTER SET utf8mb4")
+
+
+def _limit(connection: Any, _: Any) -> None:
+    settings = [
+        f"innodb_lock_wait_timeout = {LOCK_S}",
+        # What doesn't fit is refused, never cut.
+        "sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+    ]
+    if "MariaDB" in connection.server_version:
+        settings += [f"max_statement_time = {STATEMENT_S}", f"idle_transaction_timeout = {IDLE_S}"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION {', SESSION '.join(settings)}")
+
+
+def _check(connection: Connection) -> None:
+    """Refuse connections that would lose characters, or miscount what an update has met."""
+    if _CHECKED in connection.info:
+        return
+    driver: Any = connection.connection.dbapi_connection
+    if driver.charset != "utf8mb4":
+        raise InvalidInputError(f"charset={driver.charset} loses characters; use charset=utf8mb4")
+    if not driver.client_flag & _FOUND_ROWS:
+        raise InvalidInputError(
+            "connections must be made with client_flag=CLIENT.FOUND_ROWS, as create_engine does"
+        )
+    connection.info[_CHECKED] = True

@@ -1,0 +1,152 @@
+"""PostgreSQL, through psycopg 3.
+
+Every transaction is READ COMMITTED: rows are locked before anything is decided about them. What
+only reads goes without a transaction, which saves two of three ways to the server and back.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    FromClause,
+    bindparam,
+    column,
+    create_engine,
+    event,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy import (
+    Sequence as Numbers,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.type_api import TypeEngine
+
+from tickwork.errors import InvalidInputError
+from tickwork.stores.sql.backends.base import (
+    CONNECT_S,
+    IDLE_S,
+    LOCK_S,
+    PATIENCE_S,
+    STATEMENT_S,
+    Backend,
+)
+from tickwork.stores.sql.schema import Tables
+
+__all__ = ["PostgreSQL"]
+
+_FEW = 40
+_MIGRATION_S = 20
+_SERIALIZATION_FAILURE, _DEADLOCK = "40001", "40P01"
+
+_CONNECTING: Mapping[str, Any] = {
+    "application_name": "tickwork",
+    "client_encoding": "utf8",
+    "connect_timeout": CONNECT_S,
+    # A host that is gone without a word is noticed within these.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": PATIENCE_S * 1_000,
+}
+"""How we connect where the URL doesn't say otherwise."""
+
+_TYPES = {"BIGINT": "bigint", "INTEGER": "integer", "BOOLEAN": "boolean"}
+
+_LIMITS = f"""SELECT set_config('statement_timeout', '{STATEMENT_S}s', false),
+set_config('lock_timeout', '{LOCK_S}s', false),
+set_config('idle_in_transaction_session_timeout', '{IDLE_S}s', false)"""
+
+
+class PostgreSQL(Backend):
+    """A PostgreSQL server."""
+
+    driver: ClassVar[str] = "psycopg"
+    extra: ClassVar[str | None] = "postgresql"
+    reading: ClassVar[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
+    place_of: ClassVar[str] = "strpos"
+    clock: ClassVar[ColumnElement[int] | None] = literal_column(
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+    )
+
+    def address(self, url: URL) -> URL:
+        if url.get_backend_name() == "postgres":
+            url = url.set(drivername=url.drivername.replace("postgres", "postgresql", 1))
+        return super().address(url)
+
+    def make_engine(self, url: URL) -> Engine:
+        from tickwork.stores.sql.backends.patience import PatientConnection
+
+        options = {name: value for name, value in _CONNECTING.items() if name not in url.query}
+        if "prepare_threshold" in url.query:
+            options["prepare_threshold"] = _threshold(url.query["prepare_threshold"])
+            url = url.difference_update_query(["prepare_threshold"])
+        engine = create_engine(
+            url, isolation_level="READ COMMITTED", pool_timeout=CONNECT_S, connect_args=options
+        )
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_: Any, __: Any, words: Any, options: Any) -> Any:
+            return PatientConnection.connect(*words, **options)
+
+        @event.listens_for(engine, "connect")
+        def limit(connection: Any, _: Any) -> None:
+            connection.autocommit = True
+            connection.execute(_LIMITS)
+            connection.autocommit = False
+
+        return engine
+
+    def adopt(self, engine: Engine, *, ours: bool) -> Engine:
+        return engine if ours else engine.execution_options(isolation_level="READ COMMITTED")
+
+    def is_contended(self, error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) in {_SERIALIZATION_FAILURE, _DEADLOCK}
+
+    @contextmanager
+    def alone(self, connection: Connection, prefix: str) -> Iterator[None]:
+        # To the end of the transaction, which is that of the migration.
+        waiting = f"set_config('lock_timeout', '{_MIGRATION_S}s', true)"
+        working = "set_config('statement_timeout', '0', true)"
+        connection.execute(text(f"SELECT {waiting}, {working}"))
+        mine = "hashtextextended(current_schema() || ' tickwork ' || :prefix, 0)"
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({mine})"), {"prefix": prefix})
+        yield
+
+    def next_fence(self, tables: Tables) -> Sequence[Executable]:
+        # A sequence keeps nobody waiting until a transaction ends, as a row would.
+        return (select(Numbers(tables.fences).next_value()),)
+
+    def listed(self, name: str, values: Sequence[str]) -> Any:
+        if len(values) <= _FEW:
+            return None
+        array = text(f"SELECT json_array_elements_text(CAST(:{name} AS json))")
+        return array.bindparams(bindparam(name, json.dumps(values))).columns(column("value"))
+
+    def fresh(self, types: Sequence[TypeEngine[Any]]) -> FromClause | None:
+        columns = ", ".join(
+            f"c{at} {_TYPES.get(str(kind), 'text')}" for at, kind in enumerate(types)
+        )
+        source = text(f"SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given({columns})")  # noqa: S608  our own words
+        named = [column(f"c{at}", kind) for at, kind in enumerate(types)]
+        return source.columns(*named).subquery("fresh")
+
+
+def _threshold(word: object) -> int | None:
+    """Read after how many executions a statement is prepared on the server; None is never."""
+    if word in {"none", "None", "off"}:
+        return None
+    try:
+        return int(str(word))
+    except ValueError as error:
+        raise InvalidInputError(
+            f"prepare_threshold={word!r} isn't a number of executions; use one, or 'none'"
+        ) from error
