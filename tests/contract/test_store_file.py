@@ -55,6 +55,8 @@ class Shared(Pair):
 
 
 class TestSharedFileStoreBesideMemory(FileCase, StoreComparison):
+    examples = 15
+
     def _pair(self) -> Pair:
         memory = MemoryStore()
         files = self.make_store()

@@ -6,10 +6,10 @@ See the package for the theory.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
 
-from tickwork.errors import StoreUnavailableError
+from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.documents import node_document, node_of
 from tickwork.model.policies import RunState
@@ -42,12 +42,17 @@ class Folder:
         self.environment = environment
         self._disk = disk
         self._papers = Papers(environment.codec)
-        self._turn = RLock()
+        # Not one that its holder gets again: it would give the file's lock back too early.
+        self._turn = Lock()
+        self._closed = False
         self._shelves = WorkingShelves()
         self._stale = True
         self._log = Log(path, disk, durable=durable)
         self._files = TaskFiles(path / "tasks", disk, self._papers)
+        if environment.existing and not (path / "tasks").is_dir():
+            raise NotFoundError(f"no scheduler has used the folder {path} yet")
         with self._translated():
+            disk.make_folder(path)
             disk.make_folder(path / "tasks")
             self._lock = FileLock(path / "lock", _WAIT_S)
         try:
@@ -100,10 +105,12 @@ class Folder:
                     self._log.append([], shelves.fence, mark=Mark.SYNCED)
                     self._files.note_filed(sure=True)
         finally:
-            self.let_go()
+            with self._turn:
+                self.let_go()
 
     def let_go(self) -> None:
-        """Close the files."""
+        """Close the files, whoever uses them."""
+        self._closed = True
         self._log.close()
         self._lock.close()
 
@@ -112,6 +119,8 @@ class Folder:
         if not self._turn.acquire(timeout=2 * _WAIT_S):
             raise StoreUnavailableError(f"other threads have used {self.path} for very long")
         try:
+            if self._closed:
+                raise StoreUnavailableError(f"the folder {self.path} isn't open any more")
             with self._translated(), self._lock.held(shared=shared):
                 yield
         finally:
@@ -131,10 +140,12 @@ class Folder:
 
     def _caught_up(self) -> bool:
         """Take over what others wrote; False where only beginning anew helps."""
-        steps = None if self._stale else self._log.catch_up()
-        if steps is None:
+        if self._stale:
             return False
         self._stale = True
+        steps = self._log.catch_up()
+        if steps is None:
+            return False
         for step in steps:
             self._take(step, self._have_task)
         self._stale = False

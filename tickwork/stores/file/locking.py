@@ -55,7 +55,7 @@ class FileLock:
         self._file = self._opened()
 
     def _opened(self) -> FileIO:
-        return FileIO(self._path, "ab+")
+        return FileIO(self._path, "ab+", opener=lambda path, flags: os.open(path, flags, 0o600))
 
     def close(self) -> None:
         """Close the file; where it is a copy of a parent's, its lock stays the parent's."""

@@ -113,23 +113,22 @@ class Log:
     def _change_over(self, following: Path) -> Iterator[Step] | None:
         """Return the rest of the old log, and what the new one says beyond it."""
         rest = list(self._read())
-        try:
-            file = FileIO(following, "r+b")
-        except FileNotFoundError:
-            return None
-        base = next(steps_in(file.read()), None)
-        newest = self._generations()[-1] == self._generation + 1
-        if base is None or base.number != self.number or not newest:
-            file.close()
-            return None
+        number = self.number
         if self._durable:
             # Whoever gave it its name may have died before that was sure.
             self.disk.sync_folder(str(self._folder))
         self.close()
-        self._file = file
+        try:
+            self._file = FileIO(following, "r+b")
+        except FileNotFoundError:
+            return None
+        self._end = self._synced = 0
+        base = next(self._read(), None)
+        newest = self._generations()[-1] == self._generation + 1
+        if base is None or base.number != number or not newest:
+            return None
         self._generation += 1
-        self._end = self._base_size = base.end
-        self._synced = 0
+        self._base_size = base.end
         return iter([*rest, base._replace(lines=[]), *self._read()])
 
     def _read(self) -> Iterator[Step]:

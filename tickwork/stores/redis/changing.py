@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import RunRecord
-from tickwork.stores.redis.layout import available_entry, due_entry, history_entry, queue_entry
+from tickwork.stores.redis.layout import (
+    available_entry,
+    due_entry,
+    from_word,
+    history_entry,
+    id_entry,
+    queue_entry,
+)
 from tickwork.stores.redis.texts import KeptTask, run_text, task_text
 
 __all__ = ["Change", "Traces", "traces"]
@@ -54,6 +61,7 @@ class Change:
         self._counts: Counter[str] = Counter()
         self.hints = False
         self.asks = ""
+        self.changes = ""
 
     def __bool__(self) -> bool:
         return any((*self._expected.values(), self.marks, self.ends, self.asks))
@@ -76,6 +84,7 @@ class Change:
             "counts": self._counts,
             "hint": hint if self.hints else [],
             "asks": self.asks,
+            "changes": self.changes,
         }
         return to_text({name: part for name, part in parts.items() if part})
 
@@ -119,9 +128,12 @@ class Change:
             self.set("tasks", task, task_text(kept))
             if before is None or before.definition != kept.text:
                 self.set("definitions", task, kept.text)
+            if before is None:
+                self.add("ids", id_entry(from_word(task)))
         elif before is not None:
             self.cut("tasks", task)
             self.cut("definitions", task)
+            self.remove("ids", id_entry(from_word(task)))
         self._move_entries(task, before, after)
         old, new = before and before.state, after and after.state
         if old != new:
@@ -165,11 +177,16 @@ class Change:
 
     def make(self, runs: Sequence[RunRecord]) -> None:
         """Add new runs, and find those that aren't leased a place."""
+        if not runs:
+            return
+        texts = self._set.setdefault("runs", [])
+        newest = self._add.setdefault("newest", [])
+        history = self._add.setdefault("history", [])
         for run in runs:
-            self.set("runs", run.id, run_text(run))
-            self.add("newest", run.id)
-            self.add("history", history_entry(run))
-            if run.state is RunState.PENDING and run.node is None:
+            texts += (run.id, run_text(run))
+            newest.append(run.id)
+            history.append(history_entry(run))
+            if run.node is None and run.state is RunState.PENDING:
                 self.offer(run)
 
     def grant(self, node: str, fence: int, run_ids: Sequence[str]) -> None:

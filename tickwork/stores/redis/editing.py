@@ -166,7 +166,7 @@ class _Editing:
             found += [
                 run
                 for run in page
-                if run.flag != "E" and run.record.generation == kept.record.generation
+                if run.flag in "AQLM" and run.record.generation == kept.record.generation
             ]
             if len(found) >= count or len(page) < _PAGE:
                 return found

@@ -9,6 +9,7 @@ the order; instants are written with so many digits that their order is that of 
 
     tasks        hash   where a task stands, by its id
     definitions  hash   the text of its definition
+    ids          order  task: all of them, in the order of their ids
     due          order  executor, due time, task, function: scheduled tasks that are due some time
     finished     order  time, task: disposable tasks that are finished
     labels       order  kind, value, task: what few tasks have, and is asked for
@@ -25,6 +26,7 @@ the order; instants are written with so many digits that their order is that of 
     nodes        hash   nodes, by their id
     epochs       hash   how often a node has asked what it holds
     fence        text   the last fence
+    changes      text   how often tasks were changed
 
 There is no set of slots. A task knows the latest fire time that it has made a run for, and whatever
 is planned after that has a slot of its own; only where a task was moved back, its history is asked.
@@ -41,6 +43,8 @@ __all__ = [
     "finished_entry",
     "from_word",
     "history_entry",
+    "id_entry",
+    "id_of",
     "instant_of",
     "instant_word",
     "key_names",
@@ -51,6 +55,7 @@ __all__ = [
 KEYS = (
     "tasks",
     "definitions",
+    "ids",
     "due",
     "finished",
     "labels",
@@ -67,6 +72,7 @@ KEYS = (
     "nodes",
     "epochs",
     "fence",
+    "changes",
 )
 """The keys of a store; scripts know them by these names, in capitals."""
 
@@ -103,6 +109,19 @@ def instant_of(written: str) -> int:
 def after(line: str) -> str:
     """Return what stands behind all entries that begin with the words of a line."""
     return f"{line}\v"
+
+
+def id_entry(task_id: str) -> str:
+    """Return an id without control characters, such that the order of ids stays what it is."""
+    if task_id.isprintable():
+        return task_id
+    return "".join(f"\x01{chr(ord(each) + 64)}" if each < " " else each for each in task_id)
+
+
+def id_of(entry: str) -> str:
+    """Return the id of an entry."""
+    first, *others = entry.split("\x01")
+    return "".join((first, *(chr(ord(each[0]) - 64) + each[1:] for each in others)))
 
 
 def due_entry(executor: str, function: str, task: str, due_us: int) -> str:

@@ -1,10 +1,11 @@
 """Reading for people, in Redis, in pieces that hold nobody up.
 
-Tasks are in no order: to list them, all are read, but for those that a label leads to. Runs are in
-the order of their creation.
+Tasks are in the order of their ids, runs in that of their creation. For any other order all tasks
+are read, but for those that a label leads to.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tickwork.model.listing import page_of_tasks
 from tickwork.model.policies import ScheduleState
@@ -13,7 +14,7 @@ from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.stores.redis.layout import word
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Session
-from tickwork.stores.redis.texts import KeptRun, kept_tasks
+from tickwork.stores.redis.texts import KeptRun
 
 __all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task"]
 
@@ -36,12 +37,12 @@ def get_run(session: Session, run_id: str) -> RunRecord | None:
 def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
     """Do a reader's `find_tasks`."""
     if query.declared_in is not None:
-        found = _labelled(session, f"declared_in\n{word(query.declared_in)}")
-    elif query.trigger == "shutdown":
-        found = _labelled(session, "trigger\nshutdown")
-    else:
-        found = _all(session)
-    return page_of_tasks(found, query)
+        return page_of_tasks(_labelled(session, f"declared_in\n{word(query.declared_in)}"), query)
+    if query.trigger == "shutdown":
+        return page_of_tasks(_labelled(session, "trigger\nshutdown"), query)
+    if query.sort in {"id", "-id"}:
+        return _in_order(session, query)
+    return page_of_tasks((task for page in _all(session) for task in page), query)
 
 
 def _labelled(session: Session, label: str) -> Iterator[TaskRecord]:
@@ -55,23 +56,26 @@ def _labelled(session: Session, label: str) -> Iterator[TaskRecord]:
         after = "\n".join(entries[-1])
 
 
-def _all(session: Session) -> Iterator[TaskRecord]:
-    codec = session.environment.codec
-    seen: set[str] = set()
-    cursor = "0"
+def _in_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
+    """Read no further than to the end of the page that is asked for."""
+    end = query.offset + query.limit
+    found: list[TaskRecord] = []
+    for page in _all(session, descending=query.sort == "-id"):
+        found += page_of_tasks(page, replace(query, offset=0, limit=len(page)))
+        if len(found) >= end:
+            break
+    return found[query.offset : end]
+
+
+def _all(session: Session, *, descending: bool = False) -> Iterator[list[TaskRecord]]:
+    beyond: str | None = None
     while True:
-        answer = session.server.run("scan", cursor, str(_PIECE))
-        words = split(answer[1])
-        texts, definitions = (split(each, len(words)) for each in answer[2:])
-        rows = list(zip(words, texts, definitions, strict=True))
-        for kept in kept_tasks(rows, codec):
-            # A task may come up twice while the hash grows.
-            if kept.id_word not in seen:
-                seen.add(kept.id_word)
-                yield kept.record
-        cursor = answer[0].decode()
-        if cursor == "0":
+        ids = session.ids(_PIECE, beyond, descending=descending)
+        tasks = session.tasks(list(map(word, ids)))
+        yield [kept.record for kept in tasks.values()]
+        if len(ids) < _PIECE:
             return
+        beyond = ids[-1]
 
 
 def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
@@ -116,6 +120,6 @@ def _matches(run: RunRecord, query: RunQuery) -> bool:
 def counts(session: Session) -> Mapping[str, int]:
     """Do a reader's `counts`."""
     found = dict.fromkeys((state.value for state in ScheduleState), 0)
-    states, numbers = map(split, session.server.run("counts"))
+    states, numbers = (split(each) for each in session.server.run("counts"))
     found.update(zip(states, map(int, numbers), strict=True))
     return found

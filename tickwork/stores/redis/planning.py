@@ -6,7 +6,7 @@ script does all of it; what can't be understood afterwards is given back.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
@@ -35,20 +35,31 @@ from tickwork.stores.redis.texts import KeptTask, kept_runs, kept_tasks
 
 __all__ = ["lease", "plan"]
 
-_Due = tuple[int | None, int, list[tuple[str, KeptTask]]]
-
 
 def plan(session: Session, request: PlanRequest) -> PlanReply:
     """Do a store's `plan`."""
-    next_us, fence, due = _due(session, request)
-    if not due:
-        return PlanReply(next_us=next_us)
-    planning = _Planning(session, request, fence)
+    due = _due(session, request)
+    if not due.tasks:
+        return PlanReply(next_us=due.next_us)
+    planning = _Planning(session, request, due)
     # All decisions come first: if one raises, nothing has happened yet.
-    for entry, kept in due:
+    for entry, kept in due.tasks:
         planning.consider(entry, kept)
-    more = len(due) == request.limit
-    return planning.commit(None if more else next_us, more=more)
+    more = len(due.tasks) == request.limit
+    return planning.commit(None if more else due.next_us, more=more)
+
+
+class _Due(NamedTuple):
+    """The tasks that are due longest, with their entries.
+
+    And when the next one is due, a fence for what is leased of them, and how many changes of tasks
+    there were before they were read.
+    """
+
+    next_us: int | None
+    fence: int
+    changes: str
+    tasks: list[tuple[str, KeptTask]]
 
 
 def _asked(eligibility: Eligibility) -> dict[str, Any]:
@@ -60,7 +71,6 @@ def _asked(eligibility: Eligibility) -> dict[str, Any]:
 
 
 def _due(session: Session, request: PlanRequest) -> _Due:
-    """Return when the next task is due, a fence, and the tasks that are due longest."""
     answer = session.server.run(
         "due",
         word(request.node),
@@ -70,12 +80,13 @@ def _due(session: Session, request: PlanRequest) -> _Due:
     )
     session.refuse(answer, request.node)
     next_us = instant_of(answer[1].decode()) if answer[1] else None
-    entries = split(answer[3])
+    entries = split(answer[4])
     words = [each.split("\n", 3)[2] for each in entries]
-    texts, definitions = (split(each, len(words)) for each in answer[4:])
+    texts, definitions = (split(each, len(words)) for each in answer[5:])
     rows = list(zip(words, texts, definitions, strict=True))
     tasks = kept_tasks(rows, session.environment.codec)
-    return next_us, int(answer[2]), list(zip(entries, tasks, strict=True))
+    changes = answer[3].decode()
+    return _Due(next_us, int(answer[2]), changes, list(zip(entries, tasks, strict=True)))
 
 
 class _Planned:
@@ -93,10 +104,11 @@ class _Planned:
 class _Planning:
     """One step that plans."""
 
-    def __init__(self, session: Session, request: PlanRequest, fence: int) -> None:
+    def __init__(self, session: Session, request: PlanRequest, due: _Due) -> None:
         self._session = session
         self._request = request
-        self._fence = fence
+        self._fence = due.fence
+        self._changes = due.changes
         self._capacity = dict(request.capacity)
         self._deferred: list[tuple[str, Deferral]] = []
         self._stays_due: list[int | None] = []
@@ -159,6 +171,7 @@ class _Planning:
 
     def _change(self) -> Change:
         change = Change()
+        change.changes = self._changes
         leased: list[str] = []
         for planned in self._planned.values():
             change.advance(planned.kept, planned.version, planned.entry)
@@ -216,8 +229,12 @@ def _leased(
         available_us[run_id] = instant_of(instant)
     leased = []
     unreadable = []
-    runs = [kept.record for kept in kept_runs(list(zip(ids, texts, strict=True)))]
-    for run, definition_text in zip(runs, definitions, strict=True):
+    runs = kept_runs(list(zip(ids, texts, strict=True)))
+    for kept, definition_text in zip(runs, definitions, strict=True):
+        run = kept.record
+        if kept.flag != "L":
+            # It can't be understood; nobody could say whether it may be executed.
+            continue
         definition = session.environment.codec.read(definition_text)
         if isinstance(definition, Definition):
             leased.append(Leased(run, definition))

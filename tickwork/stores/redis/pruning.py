@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tickwork.model.definition import Definition
 from tickwork.model.json_text import to_text
-from tickwork.model.policies import TERMINAL, ScheduleState
+from tickwork.model.policies import ScheduleState
 from tickwork.model.steps import PruneRequest
 from tickwork.stores.redis.changing import Change, traces
 from tickwork.stores.redis.layout import history_entry, instant_word, word
@@ -47,7 +47,7 @@ def _old_runs(session: Session, request: PruneRequest) -> list[KeptRun]:
         # Ids begin with the time of creation: all further runs are younger.
         if len(old) >= request.limit or run.created_us >= request.before_us:
             break
-        if run.state in TERMINAL and (run.finished_us or 0) < request.before_us:
+        if kept.flag == "E" and (run.finished_us or 0) < request.before_us:
             old[run.id] = kept
     for task, keep in _long_histories(session, request):
         if len(old) >= request.limit:
@@ -83,7 +83,7 @@ def _beyond(session: Session, task: str, keep: int) -> list[KeptRun]:
     before: str | None = None
     while True:
         page = session.history(task, _PIECE, before)
-        over += [kept for kept in page if kept.record.state in TERMINAL]
+        over += [kept for kept in page if kept.flag == "E"]
         if len(page) < _PIECE:
             return over[keep:][::-1]
         before = page[-1].record.id

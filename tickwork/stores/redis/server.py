@@ -13,7 +13,6 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote
 from uuid import uuid4
 
 import redis
@@ -54,8 +53,6 @@ class Server:
     """A redis-py client, ours or a user's, that runs the scripts of a store."""
 
     def __init__(self, where: Any, prefix: str, timeout_s: float) -> None:
-        if isinstance(where, str):
-            where, prefix = _without_prefix(where, prefix)
         if not prefix or "{" in prefix or "}" in prefix:
             raise InvalidInputError(
                 f"prefix={prefix!r} can't be used; a name without braces keeps all keys of a "
@@ -101,6 +98,11 @@ class Server:
         with translated():
             self._client.ping()
         self._warn_of_eviction()
+
+    def is_used(self) -> bool:
+        """Whether there is anything under our prefix."""
+        with translated():
+            return bool(self.client.exists(*self._keys))
 
     def close(self) -> None:
         """Close our connections; a client of the user's stays as it is."""
@@ -169,19 +171,6 @@ class Server:
                 self.url,
                 policy,
             )
-
-
-def _without_prefix(url: str, prefix: str) -> tuple[str, str]:
-    """Return the URL as redis-py takes it, and the prefix that it names."""
-    address, _, query = url.partition("?")
-    kept = []
-    for part in filter(None, query.split("&")):
-        name, _, value = part.partition("=")
-        if name == "prefix":
-            prefix = unquote(value)
-        else:
-            kept.append(part)
-    return f"{address}?{'&'.join(kept)}" if kept else address, prefix
 
 
 def _without_password(url: str) -> str:

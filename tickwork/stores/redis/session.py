@@ -13,7 +13,7 @@ from tickwork.errors import LeaseLostError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.json_text import to_text
 from tickwork.stores.redis.changing import Change
-from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.layout import id_entry, id_of, word
 from tickwork.stores.redis.server import Server, split
 from tickwork.stores.redis.texts import KeptRun, KeptTask, kept_runs, kept_tasks
 
@@ -81,6 +81,17 @@ class Session:
         start = f"[{words}\n" if after is None else f"({after}"
         answer = self.server.run("page", order, start, f"({words}\v", str(limit), "up", "")
         return [each.split("\n") for each in split(answer[0])]
+
+    def ids(self, limit: int, beyond: str | None = None, *, descending: bool = False) -> list[str]:
+        """Return a page of the ids of all tasks, in their order."""
+        start, end = "-", "+"
+        if beyond is not None and descending:
+            end = f"({id_entry(beyond)}"
+        elif beyond is not None:
+            start = f"({id_entry(beyond)}"
+        direction = "down" if descending else "up"
+        answer = self.server.run("page", "ids", start, end, str(limit), direction, "")
+        return list(map(id_of, split(answer[0])))
 
     def history(self, task: str, limit: int, before: str | None = None) -> list[KeptRun]:
         """Return a page of the runs of a task (the word of its id), newest first."""

@@ -5,13 +5,17 @@ transaction: after a crash, it is there whole or not at all. How much of the log
 server's setting:
 
 - `appendonly yes`, `appendfsync always`: all that was answered.
-- `appendonly yes`, `appendfsync everysec` (Redis' default for it): all, if only the server's
-  process dies; a power cut may take the last second or two with it. What is lost then is lost
-  together: tasks stand where they stood, and what was due in between is planned again, so nothing
-  is missed, but runs of that second are executed a second time, unmarked, and tasks that were
-  added, changed or removed in it are as before.
-- without `appendonly`: everything since the last snapshot, in the same way.
-- A replica that is promoted lacks what had not reached it, in the same way.
+- `appendonly yes`, `appendfsync everysec` (Redis' default for it): a power cut may take the last
+  second or two with it. So may a crash of the server's process alone, though only while the disk
+  is so slow that a sync takes longer than a second; writes wait for it then, answers don't.
+- `appendonly yes`, `appendfsync no`: a crash of the process takes nothing, a power cut whatever
+  the system had not written yet, some half a minute.
+- without `appendonly`: everything since the last snapshot, whatever crashes.
+- A replica that is promoted lacks what had not reached it.
+
+What is lost is lost together, from an instant on: tasks stand where they stood then. What was due
+since is planned again, so nothing is missed, but runs of that time are executed a second time,
+unmarked, `at_most_once` or not; tasks that were added, changed or removed are as before.
 
 Fences go with the server's clock, so a server that has lost its last ones gives none of them again:
 who holds a run from before is refused when he writes its end.
@@ -23,7 +27,7 @@ full, and all tasks are in one.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from tickwork.errors import StoreUnavailableError
+from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
@@ -52,9 +56,8 @@ __all__ = ["RedisStore"]
 class RedisStore:
     """Keeps tasks and runs in a Redis server, given as a URL or as a redis-py client.
 
-    Its keys begin with `{prefix}:`; a URL may name the prefix, too (`redis://localhost/0?prefix=x`).
-    Connections that the store makes give up after `timeout_s`. A client that was given is never
-    closed, and goes by its own time-outs.
+    Its keys begin with `{prefix}:`. Connections that the store makes give up after `timeout_s`. A
+    client that was given is never closed, and goes by its own time-outs.
     """
 
     kind: ClassVar[str] = "redis"
@@ -76,6 +79,9 @@ class RedisStore:
 
     def open(self, environment: StoreEnvironment) -> None:
         self._server.open()
+        if environment.existing and not self._server.is_used():
+            self._server.close()
+            raise NotFoundError(f"no scheduler has used {self!r} yet")
         self._open = Session(self._server, environment)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ many at once: a call of the JSON encoder costs as much as all else.
 from collections.abc import Sequence
 from typing import Any
 
-from tickwork.model.definition import Definition, DefinitionCodec
+from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.documents import node_document, node_of, run_of
 from tickwork.model.json_text import from_text, to_text
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
@@ -177,32 +177,61 @@ def task_text(kept: KeptTask) -> str:
 def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> list[KeptTask]:
     """Return tasks, by the words of their ids, their texts and those of their definitions."""
     parts = [text.partition("\n") for _, text, _ in rows]
-    bodies = from_text(f"[{','.join([body for _, _, body in parts])}]")
-    tasks = []
-    for (name, _, text), (head, _, _), data in zip(rows, parts, bodies, strict=True):
-        generation, revision, active, queued = head.split(" ")
-        record = TaskRecord(
-            id=from_word(name),
-            generation=int(generation),
-            revision=int(revision),
-            definition=codec.read(text),
-            state=_TASK_STATES.get(data[0], ScheduleState.PAUSED),
-            fire_us=data[1],
-            due_us=data[2],
-            anchor_us=data[3],
-            planned_us=data[4],
-            catchup_us=data[5],
-            active=int(active),
-            queued=int(queued),
-            declared=data[6],
-            problem=data[7],
-            paused_reason=data[8],
-            created_us=data[9],
-            updated_us=data[10],
-        )
-        executor, function = word(data[12]), word(data[13])
-        tasks.append(KeptTask(record, name, text, executor, function, data[14], data[11]))
-    return tasks
+    bodies = _bodies([body for _, _, body in parts])
+    return [
+        _kept_task(name, head, body, text, codec) if body else _odd_task(name, text)
+        for (name, _, text), (head, _, _), body in zip(rows, parts, bodies, strict=True)
+    ]
+
+
+def _bodies(texts: list[str]) -> list[Any]:
+    """Return what stands in texts; None for one that can't be understood."""
+    try:
+        found: list[Any] = from_text(f"[{','.join(texts)}]")
+    except ValueError:
+        found = []
+    return found if len(found) == len(texts) else [_body(text) for text in texts]
+
+
+def _body(text: str) -> Any:
+    try:
+        return from_text(text)
+    except ValueError:
+        return None
+
+
+def _kept_task(  # noqa: PLR0917  called for each row that is read
+    name: str, head: str, body: list[Any], text: str, codec: DefinitionCodec
+) -> KeptTask:
+    generation, revision, active, queued = head.split(" ")
+    record = TaskRecord(
+        id=from_word(name),
+        generation=int(generation),
+        revision=int(revision),
+        definition=codec.read(text),
+        state=_TASK_STATES.get(body[0], ScheduleState.PAUSED),
+        fire_us=body[1],
+        due_us=body[2],
+        anchor_us=body[3],
+        planned_us=body[4],
+        catchup_us=body[5],
+        active=int(active),
+        queued=int(queued),
+        declared=body[6],
+        problem=body[7],
+        paused_reason=body[8],
+        created_us=body[9],
+        updated_us=body[10],
+    )
+    return KeptTask(record, name, text, word(body[12]), word(body[13]), body[14], body[11])
+
+
+def _odd_task(name: str, text: str) -> KeptTask:
+    """Return what is to be shown of a task whose text can't be understood."""
+    unreadable = Unreadable(text, "where it stands can't be understood; its row is kept")
+    paused = ScheduleState.PAUSED
+    record = TaskRecord(id=from_word(name), generation=0, definition=unreadable, state=paused)
+    return KeptTask(record, name, text, "", "", [])
 
 
 class KeptRun:
@@ -222,13 +251,14 @@ class KeptRun:
 
 def run_text(run: RunRecord) -> str:
     """Return the text of a run."""
+    fire_us, due_us, first_us, last_us = run.fire_us, run.due_us, run.first_us, run.last_us
     return (
         f"{run.fence} {_flag(run)} {run.attempt} {_where(run)}\n"
         f'["{word(run.task_id)}",{run.generation},"{run.source}",'
         f'"{word(run.function)}","{word(run.executor)}",'
-        f"{_number(run.fire_us)},{_number(run.due_us)},{_number(run.first_us)},"
-        f"{_number(run.last_us)},{run.fire_count},{'true' if run.exact else 'false'},"
-        f"{run.created_us}]{_later(run)}"
+        f"{'null' if fire_us is None else fire_us},{'null' if due_us is None else due_us},"
+        f"{'null' if first_us is None else first_us},{'null' if last_us is None else last_us},"
+        f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us}]{_later(run)}"
     )
 
 
@@ -264,9 +294,9 @@ def _where(run: RunRecord) -> str:
 def kept_runs(rows: Sequence[tuple[str, str]]) -> list[KeptRun]:
     """Return runs, by their ids and texts."""
     parts = [(run_id, *text.partition("\n")) for run_id, text in rows]
-    bodies = from_text(f"[{','.join([f'[{body}]' for _, _, _, body in parts])}]")
+    bodies = _bodies([f"[{body}]" for _, _, _, body in parts])
     return [
-        _kept_run(run_id, head, body)
+        _kept_run(run_id, head, body) if body else _odd_run(run_id)
         for (run_id, head, _, _), body in zip(parts, bodies, strict=True)
     ]
 
@@ -283,6 +313,14 @@ def _kept_run(run_id: str, head: str, body: list[Any]) -> KeptRun:
     elif flag == "A":
         data["available_us"] = instant_of(where)
     return KeptRun(run_of(data), flag)
+
+
+def _odd_run(run_id: str) -> KeptRun:
+    """Return what is to be shown of a run whose text can't be understood; it has no flag."""
+    reason = "what is kept of it can't be understood; its row is kept"
+    return KeptRun(
+        RunRecord(id=run_id, task_id="", generation=0, state=RunState.LOST, reason=reason), "?"
+    )
 
 
 def _apply(change: dict[str, Any], data: dict[str, Any]) -> None:

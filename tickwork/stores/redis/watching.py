@@ -73,13 +73,21 @@ class Watcher:
             try:
                 for _ in self._heard():
                     retry_s = _FIRST_RETRY_S
-                    self._wake()
+                    self._wake_guarded()
                     self._stopped.wait(_PAUSE_S)
-            except (RedisError, RedisClusterException, OSError, ValueError) as error:
-                # ValueError: the connection was closed under us.
+            except (RedisError, RedisClusterException, OSError) as error:
                 logger.debug("no hints from Redis for now: %s", error)
             except Exception:
                 # The top of this thread: hints only make things faster, polling goes on.
-                logger.exception("listening for hints failed; will try again")
+                if not self._stopped.is_set():
+                    # Else it is how the driver reads from a connection that was just closed.
+                    logger.exception("listening for hints failed; will try again")
             self._stopped.wait(retry_s)
             retry_s = min(retry_s * 2, _LAST_RETRY_S)
+
+    def _wake_guarded(self) -> None:
+        try:
+            self._wake()
+        except Exception:
+            # Whatever the caller's code raises: the next hint comes.
+            logger.exception("waking for a hint failed")

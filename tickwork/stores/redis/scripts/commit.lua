@@ -1,6 +1,7 @@
 -- Change what is kept, all or nothing, if everything that was looked at before still stands.
 -- ARGV: who gets runs by it or '', that node's epoch, and as JSON the change:
 --   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
+--   changes: how many there were of tasks when they were looked at, where that is known
 --   lengths: [[order, min, max, length], ...]
 --   marks: [run, fence, added text, ...]; ends: [run, fence, added text, ...]
 --   over: [task, generation, how many of its runs ended, ...], of tasks that nobody looked at
@@ -9,7 +10,7 @@
 --   set, cut, add, remove: {key's name: [argument, ...]} for HSET, HDEL, ZADD, ZREM
 --   counts: {state: difference}; hint: what to publish where; asks: who asks what it holds
 -- Returns 'done' and the epoch of who asks, or 'dead', 'late', 'repeated', or 'lost' with what doesn't stand: tasks, runs, others.
-local NAMED = { tasks = TASKS, definitions = DEFINITIONS, due = DUE, finished = FINISHED,
+local NAMED = { tasks = TASKS, definitions = DEFINITIONS, ids = IDS, due = DUE, finished = FINISHED,
   labels = LABELS, runs = RUNS, newest = NEWEST, history = HISTORY, available = AVAILABLE,
   suspects = SUSPECTS, queues = QUEUES, leases = LEASES, nodes = NODES,
   epochs = EPOCHS }
@@ -50,7 +51,9 @@ local function standing(key, expected, lost)
 end
 
 local lost_tasks, lost_runs, others = {}, {}, {}
-standing(TASKS, change.tasks, lost_tasks)
+if not change.changes or redis.call('GET', CHANGES) ~= change.changes then
+  standing(TASKS, change.tasks, lost_tasks)
+end
 standing(RUNS, change.runs, lost_runs)
 standing(NODES, change.nodes, others)
 for _, each in ipairs(change.lengths or {}) do
@@ -126,6 +129,9 @@ if #lost_tasks + #lost_runs + #others > 0 then
 end
 
 in_chunks('HSET', RUNS, written)
+if change.tasks or #counted > 0 then
+  redis.call('INCR', CHANGES)
+end
 for fence, count in pairs(released) do
   if redis.call('HINCRBY', HOLDS, fence, -count) <= 0 then
     local node = string.match(redis.call('HGET', GRANTS, fence) or '', '^[^\n]*')

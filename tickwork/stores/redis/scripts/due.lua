@@ -1,7 +1,7 @@
 -- Find the tasks that are due longest. ARGV: node, limit, the instant after now, and as JSON
 -- {executors, functions, tasks}: the first are eligible, except the others.
--- Returns 'dead', or 'due', when the next one is due ('' for never or unknown), a fence, and the
--- entries, texts and definitions of those that are due.
+-- Returns 'dead', or 'due', when the next one is due ('' for never or unknown), a fence, how many
+-- changes of tasks there were, and the entries, texts and definitions of those that are due.
 local node, limit, till = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if not is_alive(node) then
   return { 'dead' }
@@ -33,7 +33,7 @@ if count < limit then
   end
 end
 if count == 0 then
-  return { 'due', upcoming, '0', '', '', '' }
+  return { 'due', upcoming, '0', '', '', '', '' }
 end
 local entries, ids = merged(found), {}
 for at = 1, #entries do
@@ -43,5 +43,5 @@ for at = 1, #entries do
     ids[at] = string.match(entries[at], '\n%d+\n([^\n]*)\n')
   end
 end
-return { 'due', upcoming, next_fence(), joined(entries), joined(values_of(TASKS, ids)),
-  joined(values_of(DEFINITIONS, ids)) }
+return { 'due', upcoming, next_fence(), redis.call('GET', CHANGES) or '', joined(entries),
+  joined(values_of(TASKS, ids)), joined(values_of(DEFINITIONS, ids)) }

@@ -1,0 +1,160 @@
+"""What a step costs: calls of the server, and what the server looks at, whatever is stored."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+
+from tests.unit.stores.redis_place import Place, placed
+from tickwork.model.policies import ScheduleState
+from tickwork.model.steps import Eligibility, PruneRequest, RunQuery, TaskQuery
+from tickwork.testing.store_contract.bench import (
+    ALL_EXECUTORS,
+    EXECUTOR,
+    MINUTE,
+    NODE,
+    OTHER,
+    T0,
+    decide_never,
+    finished,
+    given_back,
+    task,
+)
+
+STORED = 20_000
+EXCLUDED = 10_000
+
+
+class Counting:
+    """A client of the driver that counts the scripts that it sends."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.scripts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        self.scripts += arguments[0] == "EVALSHA"
+        return self._client.execute_command(*arguments, **options)
+
+
+@pytest.fixture
+def place(redis_url: str) -> Iterator[Place]:
+    with placed(redis_url) as place, redis.Redis.from_url(redis_url) as client:
+        place.bench.store = place.store(Counting(client))
+        place.bench.open()
+        place.bench.register(NODE, OTHER)
+        yield place
+
+
+def scripts(place: Place, step: Callable[[], object]) -> int:
+    """Take a step; return how many scripts were sent for it."""
+    client = place.bench.store._server.client  # type: ignore[attr-defined]  # noqa: SLF001  there is no other way to its client
+    client.scripts = 0
+    step()
+    return int(client.scripts)
+
+
+def looks(place: Place, step: Callable[[], object]) -> Counter[str]:
+    """Take a step; return which commands the server has done for it, and how often."""
+
+    def done() -> Counter[str]:
+        told = place.client.info("commandstats")
+        return Counter({name[8:]: stats["calls"] for name, stats in told.items()})
+
+    before = done()
+    step()
+    return done() - before - Counter(info=1)
+
+
+def test_steps_take_few_scripts(place: Place) -> None:
+    bench = place.bench
+    tasks = [task(f"t{each}", T0 if each < 900 else T0 + MINUTE) for each in range(1_000)]
+    assert scripts(place, lambda: bench.put(*tasks)) == 2
+    assert scripts(place, lambda: bench.plan(capacity={EXECUTOR: 500})) == 2
+    assert scripts(place, lambda: bench.plan(decide_never)) == 1
+    assert scripts(place, lambda: bench.lease(capacity={EXECUTOR: 300})) == 1
+    runs = [run for run in bench.runs() if run.node is not None]
+    assert len(runs) == 800
+    assert scripts(place, lambda: bench.finish(*map(finished, runs[:700]))) == 1
+    assert scripts(place, lambda: bench.finish(*map(given_back, runs[700:]))) == 3
+    assert scripts(place, lambda: bench.recover(decide_never)) == 1
+    assert scripts(place, lambda: bench.register(NODE)) == 1
+
+
+def test_looking_for_work_costs_the_same_however_much_is_stored(place: Place) -> None:
+    bench = place.bench
+
+    def look() -> None:
+        bench.plan(decide_never)
+        assert bench.lease().leased == ()
+
+    few = looks(place, look)
+    bench.put(*(task(f"t{each:05}", T0 + MINUTE + each) for each in range(STORED)))
+    bench.plan(now_us=T0 + MINUTE + 2_000, limit=2_000, capacity={})
+    bench.put(*(task(f"p{each:05}", T0, state=ScheduleState.PAUSED) for each in range(2_000)))
+    assert looks(place, look) == few
+    # Two looks for each of three executors, and suspects, too; one for what there is room for.
+    assert few == Counter(evalsha=2, hget=3, set=1, zrangebylex=6 + 2 + 6)
+
+
+def test_what_is_left_out_is_passed_over_in_pages(place: Place) -> None:
+    bench = place.bench
+    for start in range(0, EXCLUDED, 5_000):
+        names = (f"gone{each:05}" for each in range(start, start + 5_000))
+        bench.put(*(task(each, T0 - EXCLUDED, function="gone:away") for each in names))
+    bench.put(task("fine"), task("later", T0 + MINUTE))
+    mine = Eligibility(ALL_EXECUTORS, frozenset({"gone:away"}))
+    done = looks(place, lambda: bench.plan(eligibility=mine))
+    assert [run.task_id for run in bench.runs()] == ["fine"]
+    # Ten full pages and the rest, and one look for each other executor, now and later.
+    assert done["zrangebylex"] == EXCLUDED // 1_000 + 1 + 2 + 3
+    assert done["hget"] == 3
+    named = frozenset(f"gone{each:05}" for each in range(EXCLUDED))
+    bench.put(task("also"))
+    bench.plan(eligibility=Eligibility(ALL_EXECUTORS, frozenset(), named))
+    assert [run.task_id for run in bench.runs()] == ["fine", "also"]
+
+
+def test_histories_are_read_only_where_they_are_too_long(place: Place) -> None:
+    bench = place.bench
+    runs = bench.leased(*(task(f"t{each}") for each in range(100)))
+    bench.finish(*map(finished, runs))
+    keeping = PruneRequest({f"t{each}": 1 for each in range(100)}, T0)
+    assert scripts(place, lambda: bench.store.prune(keeping)) == 3
+    forgetting = PruneRequest({"t1": 0, "t2": 0, "t3": 1}, T0)
+    assert scripts(place, lambda: bench.store.prune(forgetting)) == 6
+
+
+def test_labelled_tasks_are_found_without_reading_all(place: Place) -> None:
+    bench = place.bench
+    bench.put(*(task(f"t{each:05}") for each in range(3_000)))
+    bench.put(task("marked", decorated=True))
+    query = TaskQuery(declared_in="shop.jobs")
+    assert [each.id for each in bench.reader.find_tasks(query)] == ["marked"]
+    assert scripts(place, lambda: bench.reader.find_tasks(query)) == 2
+    assert scripts(place, lambda: bench.reader.find_tasks(TaskQuery(trigger="shutdown"))) == 1
+
+
+def test_a_page_of_tasks_is_found_without_reading_all(place: Place) -> None:
+    bench = place.bench
+    bench.put(*(task(f"t{each:05}") for each in range(3_000)))
+    for sort, first in (("id", "t00100"), ("-id", "t02899")):
+        query = TaskQuery(sort=sort, limit=50, offset=100)
+        found = bench.reader.find_tasks(query)
+        assert (len(found), found[0].id) == (50, first)
+        assert scripts(place, partial(bench.reader.find_tasks, query)) == 2
+
+
+def test_the_newest_runs_are_found_without_reading_all(place: Place) -> None:
+    bench = place.bench
+    bench.leased(*(task(f"t{each:05}") for each in range(3_000)), limit=5_000)
+    newest = bench.reader.find_runs(RunQuery(limit=3))
+    assert [run.task_id for run in newest] == ["t02999", "t02998", "t02997"]
+    assert scripts(place, lambda: bench.reader.find_runs(RunQuery(limit=3))) == 1
+    assert scripts(place, lambda: bench.reader.find_runs(RunQuery(task_id="t00001"))) == 1

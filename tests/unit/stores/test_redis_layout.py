@@ -1,0 +1,185 @@
+"""What stands where, and that nothing is left where it doesn't belong."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from tests.unit.stores.redis_place import Place, orders_of, placed
+from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.records import NodeRecord
+from tickwork.model.steps import Edit, PruneRequest, Verdict
+from tickwork.stores.redis.layout import (
+    KEYS,
+    from_word,
+    id_entry,
+    id_of,
+    instant_of,
+    instant_word,
+    key_names,
+    word,
+)
+from tickwork.testing.store_contract.bench import (
+    LEASE_US,
+    MINUTE,
+    NODE,
+    OTHER,
+    T0,
+    finished,
+    given_back,
+    moves_on,
+    pending,
+    queued,
+    removed,
+    runs_now,
+    task,
+)
+
+_INSTANTS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+
+@pytest.fixture
+def place(redis_url: str) -> Iterator[Place]:
+    with placed(redis_url) as place:
+        place.bench.open()
+        yield place
+
+
+def _live(place: Place) -> None:
+    """Do a bit of everything; leave all kinds of tasks and runs behind."""
+    bench = place.bench
+    bench.register(NODE, OTHER, "dead", lease_us=LEASE_US)
+    decorated = task("decorated", None, decorated=True)
+    bench.put(task("once", disposable=True), task("odd:\n{}"), task("taken"), decorated)
+    leased = {each.run.task_id: each.run for each in bench.plan(node="dead").leased}
+    bench.finish(finished(leased["once"]), given_back(leased["odd:\n{}"], T0 + 9))
+    bench.put(task("busy", max_instances=2))
+    runs = [pending(T0), pending(T0 + 1), queued(T0 + 2), queued(T0 + 3)]
+    bench.plan(moves_on(*runs, next_us=T0 + MINUTE), capacity={"threadpool": 1})
+    bench.edit(runs_now(pending(None), queued(T0 + 4)), "decorated")
+    bench.now_us += LEASE_US
+    for node in (NODE, OTHER):
+        bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US)
+    bench.recover(lambda *_: Verdict(RunState.PENDING, 1, suspect=True))
+    bench.edit(lambda record: Edit(replace(record, state=ScheduleState.PAUSED)), "taken")
+
+
+def test_orders_are_those_of_the_records(place: Place) -> None:
+    _live(place)
+    found, expected = orders_of(place)
+    assert found == expected
+    # Nothing that this was to look at was absent.
+    empty = {name for name, entries in found.items() if not entries}
+    assert empty == set()
+
+
+def test_all_keys_are_in_one_slot_and_known(place: Place) -> None:
+    _live(place)
+    assert place.left() == set(KEYS) - {"epochs"}
+    names = place.client.scan_iter(match=f"{{{place.prefix}}}*")
+    assert len({key_slot(name.encode()) for name in names}) == 1
+    hints = f"{{{place.prefix}}}:hints", f"{{{place.prefix}}}:step:x"
+    assert {key_slot(each.encode()) for each in (*hints, *key_names(place.prefix))} == {
+        key_slot(place.prefix.encode())
+    }
+
+
+def test_nothing_is_left_of_what_is_gone(place: Place) -> None:
+    bench = place.bench
+    _live(place)
+    bench.edit(removed("gone"), *bench.dump().tasks)
+    bench.recover(held=frozenset())
+    bench.recover(node=OTHER, held=frozenset())
+    for node in (NODE, OTHER):
+        bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US, leaving=True)
+    assert bench.store.prune(PruneRequest({}, T0 + 100 * MINUTE)) > 0
+    assert bench.dump() == ({}, {}, {})
+    assert place.left() == {"changes", "counts", "fence"}
+    assert set(place.client.hvals(place.keys["counts"])) == {"0"}
+
+
+def test_labels_follow_definitions(place: Place) -> None:
+    bench = place.bench
+    bench.put(task(decorated=True))
+    labels = place.keys["labels"]
+    assert place.client.zrange(labels, 0, -1) == ["declared_in\nshop.jobs\ntask"]
+    moved = task(decorated=True, function="other:f").definition
+    bench.edit(lambda record: Edit(replace(record, definition=moved)))
+    assert place.client.zrange(labels, 0, -1) == ["declared_in\nother\ntask"]
+    plain = task().definition
+    bench.edit(lambda record: Edit(replace(record, definition=plain)))
+    assert place.client.zrange(labels, 0, -1) == []
+
+
+def test_every_script_is_shipped() -> None:
+    names = {each.name for each in (files("tickwork.stores.redis") / "scripts").iterdir()}
+    assert names == {
+        f"{name}.lua"
+        for name in (
+            *("beat", "commit", "common", "counts", "due", "eligible", "lease", "lengths"),
+            *("nodes", "over", "page", "read"),
+        )
+    }
+
+
+# --- damaged rows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["", "nonsense", "1 2 3 4\nnot json", "1 2 3 4\n1],[2"])
+def test_a_task_that_is_damaged_stops_only_itself(place: Place, damage: str) -> None:
+    bench = place.bench
+    bench.put(task("a", T0 - 2), task("bad", T0 - 1), task("c"))
+    place.client.hset(place.keys["tasks"], "bad", damage)
+    reply = bench.plan()
+    assert [each.run.task_id for each in reply.leased] == ["a", "c"]
+    assert [name for name, _ in reply.deferred] == ["bad"]
+    assert place.client.hget(place.keys["tasks"], "bad") == damage
+    if damage:
+        assert bench.task("bad").state is ScheduleState.PAUSED
+        assert list(bench.dump().tasks) == ["a", "bad", "c"]
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "0 A 0 2001767225600000000\nnot json"])
+def test_a_run_that_is_damaged_stops_only_itself(place: Place, damage: str) -> None:
+    bench = place.bench
+    bench.put(task("a"), task("bad"))
+    bench.plan(capacity={})
+    [bad] = bench.runs("bad")
+    place.client.hset(place.keys["runs"], bad.id, damage)
+    assert [each.run.task_id for each in bench.lease().leased] == ["a"]
+    assert bench.lease() == ((), None, ())
+    assert bench.run(bad.id).reason == "what is kept of it can't be understood; its row is kept"
+    assert bench.store.prune(PruneRequest({"bad": 0}, T0 + MINUTE)) == 0
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.text())
+def test_words_are_lines_of_their_own(one: str, other: str) -> None:
+    try:
+        one.encode()
+        other.encode()
+    except UnicodeEncodeError:
+        return
+    assert from_word(word(one)) == one
+    assert not set(word(one)) & {chr(code) for code in range(32)}
+    assert (word(one) == word(other)) == (one == other)
+
+
+@given(st.text(max_size=5), st.text(max_size=5))
+def test_ids_keep_their_order(one: str, other: str) -> None:
+    entries = id_entry(one), id_entry(other)
+    assert list(map(id_of, entries)) == [one, other]
+    assert (entries[0] < entries[1]) == (one < other)
+    assert not set("".join(entries)) & {"\n", "\x1e"}
+
+
+@given(_INSTANTS, _INSTANTS)
+def test_instants_sort_as_texts(one: int, other: int) -> None:
+    assert instant_of(instant_word(one)) == one
+    assert (instant_word(one) < instant_word(other)) == (one < other)
