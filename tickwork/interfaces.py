@@ -211,12 +211,14 @@ class StoreEnvironment(NamedTuple):
     """What a scheduler lends to its stores: how to read definitions, and the scheduler's time.
 
     A store whose server has a clock goes by that clock. With `simulated`, the time of a test
-    stands in for all clocks, and `now_us` is that of the server as well.
+    stands in for all clocks, and `now_us` is that of the server as well. With `existing`, somebody
+    only wants to look: what isn't there must not be made.
     """
 
     codec: DefinitionCodec
     now_us: Callable[[], int]
     simulated: bool = False
+    existing: bool = False
 
 
 @runtime_checkable
@@ -234,7 +236,12 @@ class Store(Protocol):
     """Whether tasks outlive the process, and other processes may share them."""
 
     def open(self, environment: StoreEnvironment) -> None:
-        """Make ready to work, creating or migrating the schema; again after `close`."""
+        """Make ready to work, creating or migrating the schema; again after `close`.
+
+        Raises:
+            NotFoundError: only what is `existing` was asked for, and tickwork was never here, or
+                an older one; nothing was changed.
+        """
 
     def close(self) -> None:
         """Let go of connections; what is kept stays."""

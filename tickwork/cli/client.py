@@ -1,22 +1,18 @@
 """Connecting to a store that others work on, without firing, and without making one."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import tzinfo
-from pathlib import Path
 from typing import NamedTuple
 
-from tickwork.errors import InvalidInputError, NotFoundError
+from tickwork.errors import InvalidInputError
 from tickwork.interfaces import Clock, Reader, Store
 from tickwork.model.definition import Definition
 from tickwork.scheduler.scheduler import Scheduler
 from tickwork.wiring import build_store
 
 __all__ = ["Client", "connected"]
-
-_PREFIX = "tickwork_"
 
 
 class Client(NamedTuple):
@@ -41,7 +37,7 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
 
     Raises:
         InvalidInputError: no URL, or one under which nothing of another process can be seen.
-        NotFoundError: an SQLite file that isn't there, or in which tickwork never was.
+        NotFoundError: no scheduler has used the store yet.
     """
     if not url:
         raise InvalidInputError(
@@ -52,44 +48,10 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
             f"{url} lives in the process that made it and can't be seen from here; "
             "use a store that outlives its process, such as sqlite:///tasks.db"
         )
-    if url.startswith("sqlite"):
-        _require_sqlite(url)
     store = build_store(url)
     keys = _signing_keys(os.environ.get("TICKWORK_SIGNING_KEYS", ""))
-    with Scheduler(store, clock=clock, signing_keys=keys).connect() as scheduler:
+    with Scheduler(store, clock=clock, signing_keys=keys).connect(create=False) as scheduler:
         yield Client(scheduler, store, url.partition("?")[0])
-
-
-def _require_sqlite(url: str) -> None:
-    """Refuse a database that connecting would make, or would make tables in."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidInputError(str(error)) from error
-    if parsed.host:
-        raise InvalidInputError(f"{url}: a file takes three slashes, sqlite:///tasks.db")
-    name = parsed.database
-    if not name or name == ":memory:" or name.startswith("file:"):
-        return
-    path = Path(name)
-    if not path.exists():
-        raise NotFoundError(f"there is no database {name}; the scheduler that uses it makes it")
-    prefix = parsed.query.get("prefix", _PREFIX)
-    if not _has_table(path, f"{prefix}version"):
-        raise NotFoundError(f"{name} has no tables of tickwork in it: is it the right database?")
-
-
-def _has_table(path: Path, table: str) -> bool:
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-            return database.execute(known, (table,)).fetchone() is not None
-    except sqlite3.Error:
-        # Whatever is wrong with it, the store says it better.
-        return True
 
 
 def _signing_keys(text: str) -> dict[str, str] | None:

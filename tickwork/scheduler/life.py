@@ -116,22 +116,27 @@ class SchedulerLife:
 
     # --- connecting ---------------------------------------------------------------------------
 
-    def connect(self) -> Self:
+    def connect(self, *, create: bool = True) -> Self:
         """Open the stores and write what was declared, without firing anything.
 
         A connected scheduler is a client: it adds, changes and lists tasks that others execute.
-        As a context manager it closes the stores at the end.
+        As a context manager it closes the stores at the end. Without `create`, it makes no schema,
+        file or folder.
+
+        Raises:
+            NotFoundError: without `create`, no scheduler has used a store yet.
+            StoreUnavailableError: a store can't be opened.
         """
         with self._lock:
             self._stay_in_process()
             if not self._book.connected:
-                self._open()
+                self._open(existing=not create)
             return self
 
-    def _open(self) -> None:
+    def _open(self, *, existing: bool) -> None:
         # A clock that was injected stands in for all clocks.
         simulated = not isinstance(self._clock, SystemClock)
-        environment = StoreEnvironment(self._codec, self._clock.now_us, simulated)
+        environment = StoreEnvironment(self._codec, self._clock.now_us, simulated, existing)
         opened: list[Store] = []
         try:
             for store in self._stores.values():

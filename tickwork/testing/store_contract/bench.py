@@ -204,10 +204,13 @@ class Bench:
         self._registered: set[str] = set()
         self._made = count()
 
-    def open(self) -> None:
+    def open(self, *, existing: bool = False) -> None:
         """Open both clients."""
+        environment = StoreEnvironment(
+            self.codec, lambda: self.now_us, simulated=True, existing=existing
+        )
         for each in self._clients():
-            each.open(StoreEnvironment(self.codec, lambda: self.now_us, simulated=True))
+            each.open(environment)
 
     def close(self) -> None:
         """Close both clients."""

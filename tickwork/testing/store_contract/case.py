@@ -16,6 +16,10 @@ class StoreCase:
         """Return a new, empty store, not opened; a second one shares nothing with the first."""
         raise NotImplementedError
 
+    def make_unused(self) -> Store:
+        """Return a new store at a place that no store has ever been opened at."""
+        return self.make_store()
+
     def make_second(self, store: Store) -> Store:
         """Return another client, not opened, on what `store` keeps; `store` if there is none."""
         return store

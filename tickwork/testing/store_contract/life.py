@@ -1,6 +1,6 @@
 """Opening and closing."""
 
-from tickwork.errors import StoreUnavailableError
+from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import Store
 from tickwork.testing.store_contract.bench import Bench, raised, removed, task
 from tickwork.testing.store_contract.case import StoreCase
@@ -29,6 +29,22 @@ class LifeContract(StoreCase):
             bench.open()
             assert bench.dump() == before
             assert bench.active() == (3, 2)
+
+    def test_what_is_only_looked_for_is_not_made(self) -> None:
+        """Opened by one who only looks, a place where no scheduler was stays as it is."""
+        store = self.make_unused()
+        if not store.persistent:
+            return
+        bench = Bench(store, self.make_second(store))
+        for _ in range(2):
+            raised(NotFoundError, lambda: bench.open(existing=True))
+        bench.open()
+        bench.put(task())
+        before = bench.dump()
+        bench.close()
+        bench.open(existing=True)
+        assert bench.dump() == before
+        bench.close()
 
     def test_a_store_that_is_not_open_says_so(self) -> None:
         """Before it was opened, and after it was closed."""
