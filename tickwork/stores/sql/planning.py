@@ -56,17 +56,16 @@ def _next_due(session: Session, request: PlanRequest) -> int | None:
     with session.database.reading() as connection:
         found = connection.execute(
             select(tasks.c.due_us)
-            .where(tasks.c.due_us.is_not(None), *_plannable(session, request))
+            .where(tasks.c.due_us.is_not(None), _plannable(session, request))
             .order_by(tasks.c.due_us)
             .limit(1)
         )
         return found.scalar()
 
 
-def _plannable(session: Session, request: PlanRequest) -> list[ColumnElement[bool]]:
-    tasks = session.tables.tasks
-    scheduled = tasks.c.state == ScheduleState.SCHEDULED.value
-    return [scheduled, *eligible(session, tasks, request.eligibility, "id")]
+def _plannable(session: Session, request: PlanRequest) -> ColumnElement[bool]:
+    state = ScheduleState.SCHEDULED.value
+    return eligible(session, session.tables.tasks, request.eligibility, state=state, task_id="id")
 
 
 class _Planning:
@@ -103,7 +102,7 @@ class _Planning:
         request = self._request
         return (
             select(*(tasks.c[name] for name in PLANABLE))
-            .where(tasks.c.due_us <= request.now_us, *_plannable(self._session, request))
+            .where(tasks.c.due_us <= request.now_us, _plannable(self._session, request))
             .order_by(tasks.c.due_us)
             .limit(request.limit)
             .with_for_update(skip_locked=True)
@@ -219,7 +218,7 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
 
 def _next_available(session: Session, request: LeaseRequest) -> int | None:
     runs = session.tables.runs
-    conditions = _leasable(session, request)
+    conditions = [_leasable(session, request)]
     if not request.suspects:
         conditions.append(runs.c.suspect.is_(False))
     with session.database.reading() as connection:
@@ -231,10 +230,10 @@ def _next_available(session: Session, request: LeaseRequest) -> int | None:
         return connection.execute(first.limit(1)).scalar()
 
 
-def _leasable(session: Session, request: LeaseRequest) -> list[ColumnElement[bool]]:
+def _leasable(session: Session, request: LeaseRequest) -> ColumnElement[bool]:
+    state = RunState.PENDING.value
     runs = session.tables.runs
-    waits = runs.c.state == RunState.PENDING.value
-    return [waits, *eligible(session, runs, request.eligibility, "task_id")]
+    return eligible(session, runs, request.eligibility, state=state, task_id="task_id")
 
 
 def _available(session: Session, connection: Connection, request: LeaseRequest) -> list[Row[Any]]:
@@ -266,7 +265,7 @@ def _waiting(
         select(runs, definition.label("definition"))
         .where(
             runs.c.available_us <= request.now_us,
-            *_leasable(session, request),
+            _leasable(session, request),
             runs.c.executor.in_(executors),
             runs.c.suspect.is_(suspect),
             definition.is_not(None),

@@ -12,9 +12,13 @@ from sqlalchemy import (
     ScalarSelect,
     Table,
     Update,
+    and_,
     bindparam,
+    case,
+    false,
     literal,
     select,
+    true,
     update,
 )
 
@@ -220,11 +224,22 @@ def chunks(items: Sequence[_Item]) -> Iterable[Sequence[_Item]]:
 
 
 def eligible(
-    session: Session, table: Table, eligibility: Eligibility, task_id: str
-) -> list[ColumnElement[bool]]:
-    """Return the conditions under which a node can deal with a row of tasks or runs."""
+    session: Session,
+    table: Table,
+    eligibility: Eligibility,
+    *,
+    state: str,
+    task_id: str,
+) -> ColumnElement[bool]:
+    """Return the condition under which a node can deal with a row of tasks or runs.
+
+    It is met by nearly all rows that are due. A database that has no statistics yet takes what is
+    compared with a value for rare, and would rather sort all that is due than walk along the index
+    until it has enough; of a CASE it guesses nothing.
+    """
     conditions: list[ColumnElement[bool]] = [
-        table.c.executor.in_(named(session, "executors", eligibility.executors))
+        table.c.state == state,
+        table.c.executor.in_(named(session, "executors", eligibility.executors)),
     ]
     if eligibility.without_functions:
         functions = named(session, "functions", eligibility.without_functions)
@@ -232,7 +247,7 @@ def eligible(
     if eligibility.without_tasks:
         tasks = named(session, "tasks", eligibility.without_tasks)
         conditions.append(table.c[task_id].not_in(tasks))
-    return conditions
+    return case((and_(*conditions), true()), else_=false())
 
 
 def named(session: Session, name: str, values: Collection[str]) -> Any:

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
@@ -44,13 +45,17 @@ class Watcher:
     def stop(self) -> None:
         """Stop listening and wait for the end, unless it is the watcher itself that asks."""
         self._stopped.set()
-        self._stopping.send(b".")
+        with suppress(OSError):
+            # Or it has ended already.
+            self._stopping.send(b".")
         if threading.current_thread() is not self._thread:
             self._thread.join()
-            self._stopping.close()
-            self._told.close()
 
     def _run(self) -> None:
+        with self._stopping, self._told:
+            self._listen_always()
+
+    def _listen_always(self) -> None:
         retry_s = _FIRST_RETRY_S
         while not self._stopped.is_set():
             try:

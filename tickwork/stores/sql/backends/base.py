@@ -13,22 +13,7 @@ from sqlalchemy.sql.type_api import TypeEngine
 from tickwork.errors import InvalidInputError
 from tickwork.stores.sql.schema import Tables
 
-__all__ = ["CONNECT_S", "IDLE_S", "LOCK_S", "PATIENCE_S", "STATEMENT_S", "Backend"]
-
-CONNECT_S = 5
-"""How long making a connection may take."""
-
-LOCK_S = 5
-"""How long a statement waits for what another transaction has locked."""
-
-STATEMENT_S = 20
-"""How long the server works on a statement."""
-
-PATIENCE_S = 25
-"""How long we wait for a sign of life: only a server that is dead or hangs takes longer."""
-
-IDLE_S = 15
-"""How long a server keeps the locks of a transaction whose client has fallen silent."""
+__all__ = ["Backend"]
 
 
 class Backend(ABC):
@@ -48,6 +33,24 @@ class Backend(ABC):
 
     clock: ClassVar[ColumnElement[int] | None] = None
     """The server's time, in microseconds, where there is a server."""
+
+    connect_s: ClassVar[int] = 5
+    """How long making a connection may take."""
+
+    lock_s: ClassVar[int] = 5
+    """How long a statement waits for what another transaction has locked."""
+
+    statement_s: ClassVar[int] = 20
+    """How long a server works on a statement."""
+
+    patience_s: ClassVar[int] = 25
+    """How long we wait for a sign of life: only a server that is dead or hangs takes longer."""
+
+    idle_s: ClassVar[int] = 15
+    """How long a server keeps the locks of a transaction whose client has fallen silent."""
+
+    migration_s: ClassVar[int] = 20
+    """How long to wait for another process that is making the tables."""
 
     def address(self, url: URL) -> URL:
         """Return a URL with the driver named."""

@@ -5,7 +5,7 @@ the gaps between rows, which REPEATABLE READ locks as well, would only make neig
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -35,31 +35,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.type_api import TypeEngine
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.stores.sql.backends.base import (
-    CONNECT_S,
-    IDLE_S,
-    LOCK_S,
-    PATIENCE_S,
-    STATEMENT_S,
-    Backend,
-)
+from tickwork.stores.sql.backends.base import Backend
 from tickwork.stores.sql.schema import Tables
 
 __all__ = ["MySQL"]
 
 _FEW = 5_000
-_MIGRATION_S = 20
 _DEADLOCK = 1213
 _FOUND_ROWS = 1 << 1
 _CHECKED = "tickwork_checked"
-
-_CONNECTING: Mapping[str, Any] = {
-    "charset": "utf8mb4",
-    "connect_timeout": CONNECT_S,
-    "read_timeout": PATIENCE_S,
-    "write_timeout": PATIENCE_S,
-}
-"""How we connect where the URL doesn't say otherwise."""
 
 _TYPES = {"BIGINT": "BIGINT", "INTEGER": "BIGINT", "BOOLEAN": "BOOLEAN"}
 
@@ -74,12 +58,36 @@ class MySQL(Backend):
     )
 
     def make_engine(self, url: URL) -> Engine:
-        options = {name: value for name, value in _CONNECTING.items() if name not in url.query}
+        options = {name: value for name, value in self._usual().items() if name not in url.query}
         engine = create_engine(
-            url, isolation_level="READ COMMITTED", pool_timeout=CONNECT_S, connect_args=options
+            url,
+            isolation_level="READ COMMITTED",
+            pool_timeout=self.connect_s,
+            connect_args=options,
         )
-        event.listen(engine, "connect", _limit)
+        event.listen(engine, "connect", self._limit)
         return engine
+
+    def _usual(self) -> dict[str, Any]:
+        """Return how we connect where the URL doesn't say otherwise."""
+        return {
+            "charset": "utf8mb4",
+            "connect_timeout": self.connect_s,
+            "read_timeout": self.patience_s,
+            "write_timeout": self.patience_s,
+        }
+
+    def _limit(self, connection: Any, _: Any) -> None:
+        settings = [
+            f"innodb_lock_wait_timeout = {self.lock_s}",
+            # What doesn't fit is refused, never cut.
+            "sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+        ]
+        if "MariaDB" in connection.server_version:
+            settings.append(f"max_statement_time = {self.statement_s}")
+            settings.append(f"idle_transaction_timeout = {self.idle_s}")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION {', SESSION '.join(settings)}")
 
     def adopt(self, engine: Engine, *, ours: bool) -> Engine:
         # Another's connections are set and set back each time, which takes two ways to the server.
@@ -93,16 +101,17 @@ class MySQL(Backend):
 
     @contextmanager
     def alone(self, connection: Connection, prefix: str) -> Iterator[None]:
-        mine = {"name": func.sha1(func.concat(func.database(), " tickwork ", prefix))}
-        lock = func.get_lock(mine["name"], _MIGRATION_S)
-        if connection.execute(select(lock)).scalar() != 1:
+        mine = func.sha1(func.concat(func.database(), " tickwork ", prefix))
+        if connection.execute(select(func.get_lock(mine, self.migration_s))).scalar() != 1:
             raise StoreUnavailableError("another process is still making the tables; try again")
         try:
             yield
             # Whoever comes next must see what was done.
             connection.exec_driver_sql("COMMIT")
         finally:
-            connection.execute(select(func.release_lock(mine["name"])))
+            # A connection that broke has let go of it.
+            if not connection.invalidated:
+                connection.execute(select(func.release_lock(mine)))
 
     def next_fence(self, tables: Tables) -> Sequence[Executable]:
         # A number that the server gives to a row is nobody else's, and keeps nobody waiting until
@@ -127,18 +136,6 @@ class MySQL(Backend):
 
 def _type(kind: TypeEngine[Any]) -> str:
     return _TYPES.get(str(kind), "LONGTEXT CHARACTER SET utf8mb4")
-
-
-def _limit(connection: Any, _: Any) -> None:
-    settings = [
-        f"innodb_lock_wait_timeout = {LOCK_S}",
-        # What doesn't fit is refused, never cut.
-        "sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
-    ]
-    if "MariaDB" in connection.server_version:
-        settings += [f"max_statement_time = {STATEMENT_S}", f"idle_transaction_timeout = {IDLE_S}"]
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION {', SESSION '.join(settings)}")
 
 
 def _check(connection: Connection) -> None:

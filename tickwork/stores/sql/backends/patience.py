@@ -6,11 +6,9 @@ Neither helps when a server receives and then hangs.
 
 from collections.abc import Generator
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
 from psycopg import Connection, OperationalError
-
-from tickwork.stores.sql.backends.base import PATIENCE_S
 
 __all__ = ["PatientConnection"]
 
@@ -18,7 +16,7 @@ __all__ = ["PatientConnection"]
 class PatientConnection(Connection[Any]):
     """A connection that closes itself when the server shows no sign of life."""
 
-    patience_s: ClassVar[float] = PATIENCE_S
+    patience_s: float = 60.0
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """Wait for an answer, as all methods do."""

@@ -31,39 +31,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.type_api import TypeEngine
 
 from tickwork.errors import InvalidInputError
-from tickwork.stores.sql.backends.base import (
-    CONNECT_S,
-    IDLE_S,
-    LOCK_S,
-    PATIENCE_S,
-    STATEMENT_S,
-    Backend,
-)
+from tickwork.stores.sql.backends.base import Backend
 from tickwork.stores.sql.schema import Tables
 
 __all__ = ["PostgreSQL"]
 
 _FEW = 40
-_MIGRATION_S = 20
 _SERIALIZATION_FAILURE, _DEADLOCK = "40001", "40P01"
 
-_CONNECTING: Mapping[str, Any] = {
-    "application_name": "tickwork",
-    "client_encoding": "utf8",
-    "connect_timeout": CONNECT_S,
-    # A host that is gone without a word is noticed within these.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": PATIENCE_S * 1_000,
-}
-"""How we connect where the URL doesn't say otherwise."""
-
 _TYPES = {"BIGINT": "bigint", "INTEGER": "integer", "BOOLEAN": "boolean"}
-
-_LIMITS = f"""SELECT set_config('statement_timeout', '{STATEMENT_S}s', false),
-set_config('lock_timeout', '{LOCK_S}s', false),
-set_config('idle_in_transaction_session_timeout', '{IDLE_S}s', false)"""
 
 
 class PostgreSQL(Backend):
@@ -85,25 +61,52 @@ class PostgreSQL(Backend):
     def make_engine(self, url: URL) -> Engine:
         from tickwork.stores.sql.backends.patience import PatientConnection
 
-        options = {name: value for name, value in _CONNECTING.items() if name not in url.query}
+        options = {name: value for name, value in self._usual().items() if name not in url.query}
         if "prepare_threshold" in url.query:
             options["prepare_threshold"] = _threshold(url.query["prepare_threshold"])
             url = url.difference_update_query(["prepare_threshold"])
         engine = create_engine(
-            url, isolation_level="READ COMMITTED", pool_timeout=CONNECT_S, connect_args=options
+            url,
+            isolation_level="READ COMMITTED",
+            pool_timeout=self.connect_s,
+            connect_args=options,
         )
 
         @event.listens_for(engine, "do_connect")
         def connect(_: Any, __: Any, words: Any, options: Any) -> Any:
-            return PatientConnection.connect(*words, **options)
+            connection = PatientConnection.connect(*words, **options)
+            connection.patience_s = self.patience_s
+            return connection
 
-        @event.listens_for(engine, "connect")
-        def limit(connection: Any, _: Any) -> None:
-            connection.autocommit = True
-            connection.execute(_LIMITS)
-            connection.autocommit = False
-
+        event.listen(engine, "connect", self._limit)
         return engine
+
+    def _usual(self) -> dict[str, Any]:
+        """Return how we connect where the URL doesn't say otherwise."""
+        return {
+            "application_name": "tickwork",
+            "client_encoding": "utf8",
+            "connect_timeout": self.connect_s,
+            # A host that is gone without a word is noticed within these.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 1_000 * self.patience_s,
+        }
+
+    def _limit(self, connection: Any, _: Any) -> None:
+        limits = {
+            "statement_timeout": self.statement_s,
+            "lock_timeout": self.lock_s,
+            "idle_in_transaction_session_timeout": self.idle_s,
+        }
+        calls = [f"set_config('{name}', '{limit}s', false)" for name, limit in limits.items()]
+        # A plan that was made while a table was empty would read all of it for as long as nobody
+        # has analysed it, however much is in it by then.
+        calls.append("set_config('plan_cache_mode', 'force_custom_plan', false)")
+        connection.autocommit = True
+        connection.execute(f"SELECT {', '.join(calls)}")
+        connection.autocommit = False
 
     def adopt(self, engine: Engine, *, ours: bool) -> Engine:
         return engine if ours else engine.execution_options(isolation_level="READ COMMITTED")
@@ -114,7 +117,7 @@ class PostgreSQL(Backend):
     @contextmanager
     def alone(self, connection: Connection, prefix: str) -> Iterator[None]:
         # To the end of the transaction, which is that of the migration.
-        waiting = f"set_config('lock_timeout', '{_MIGRATION_S}s', true)"
+        waiting = f"set_config('lock_timeout', '{self.migration_s}s', true)"
         working = "set_config('statement_timeout', '0', true)"
         connection.execute(text(f"SELECT {waiting}, {working}"))
         mine = "hashtextextended(current_schema() || ' tickwork ' || :prefix, 0)"

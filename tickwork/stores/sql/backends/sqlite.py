@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from tickwork.errors import InvalidInputError, NotFoundError
-from tickwork.stores.sql.backends.base import LOCK_S, Backend
+from tickwork.stores.sql.backends.base import Backend
 from tickwork.stores.sql.schema import Tables
 
 __all__ = ["SQLite"]
@@ -43,7 +43,6 @@ class SQLite(Backend):
 
     driver: ClassVar[str] = "pysqlite"
     reading: ClassVar[Mapping[str, Any]] = {_READING: True}
-    busy_ms: ClassVar[int] = LOCK_S * 1_000
 
     def __init__(self, synchronous: str) -> None:
         self._synchronous = synchronous
@@ -65,7 +64,7 @@ class SQLite(Backend):
             return
         connection.info[_CONFIGURED] = self._synchronous
         cursor = connection.connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={self.busy_ms}")
+        cursor.execute(f"PRAGMA busy_timeout={int(1_000 * self.lock_s)}")
         (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
             cursor.execute("PRAGMA journal_mode=WAL")
