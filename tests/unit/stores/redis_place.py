@@ -14,7 +14,7 @@ from tickwork.stores.redis.layout import (
     KEYS,
     available_entry,
     history_entry,
-    id_of,
+    id_entry,
     key_names,
     queue_entry,
     word,
@@ -74,37 +74,41 @@ def placed(url: str) -> Iterator[Place]:
         place.close()
 
 
+_ORDERS = (
+    *("ids", "due", "finished", "labels", "newest", "history"),
+    *("available", "suspects", "queues", "leases"),
+)
+_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants")
+
+
 def orders_of(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return all orders and counts as they are, and as they follow from the records."""
-    client, keys = place.client, place.keys
-    orders = ("due", "finished", "labels", "newest", "history", "available", "suspects", "queues")
-    found: dict[str, Any] = {name: sorted(client.zrange(keys[name], 0, -1)) for name in orders}
-    found["ids"] = [id_of(each) for each in client.zrange(keys["ids"], 0, -1)]
-    found["leases"] = sorted(client.zrange(keys["leases"], 0, -1))
-    found["holds"] = {name: int(held) for name, held in client.hgetall(keys["holds"]).items()}
-    found["grants"] = set(client.hkeys(keys["grants"]))
-    counts = {name: int(count) for name, count in client.hgetall(keys["counts"]).items()}
-    found["counts"] = {name: count for name, count in counts.items() if count}
-    return found, _expected(place, list(found))
+    with place.client.pipeline(transaction=False) as pipeline:
+        for name in _ORDERS:
+            pipeline.zrange(place.keys[name], 0, -1)
+        for name in _HASHES:
+            pipeline.hgetall(place.keys[name])
+        kept = dict(zip((*_ORDERS, *_HASHES), pipeline.execute(), strict=True))
+    found: dict[str, Any] = {name: sorted(kept[name]) for name in _ORDERS}
+    found["holds"] = {name: int(held) for name, held in kept["holds"].items()}
+    found["grants"] = set(kept["grants"])
+    found["counts"] = {name: int(count) for name, count in kept["counts"].items() if int(count)}
+    return found, _expected(place, kept)
 
 
-def _expected(place: Place, names: list[str]) -> dict[str, Any]:
-    client, keys = place.client, place.keys
-    definitions = client.hgetall(keys["definitions"])
-    texts = client.hgetall(keys["tasks"])
-    assert definitions.keys() == texts.keys()
-    expected: dict[str, Any] = {name: [] for name in names}
-    rows = [(name, text, definitions[name]) for name, text in texts.items()]
+def _expected(place: Place, kept: dict[str, Any]) -> dict[str, Any]:
+    expected: dict[str, Any] = {name: [] for name in _ORDERS}
+    definitions = kept["definitions"]
+    assert definitions.keys() == kept["tasks"].keys()
+    rows = [(name, text, definitions[name]) for name, text in kept["tasks"].items()]
     tasks = kept_tasks(rows, place.bench.codec)
-    for kept in tasks:
-        expected["due"] += filter(None, [kept.due_entry()])
-        expected["finished"] += filter(None, [kept.finished_entry()])
-        expected["labels"] += [f"{label}\n{kept.id_word}" for label in kept.labels]
-    expected["ids"] = sorted(kept.record.id for kept in tasks)
-    expected["counts"] = dict(Counter(kept.record.state.value for kept in tasks))
+    for each in tasks:
+        expected["ids"].append(id_entry(each.record.id))
+        expected["due"] += filter(None, [each.due_entry()])
+        expected["finished"] += filter(None, [each.finished_entry()])
+        expected["labels"] += [f"{label}\n{each.id_word}" for label in each.labels]
     holds: Counter[str] = Counter()
-    leases = set()
-    for run in kept_runs(list(client.hgetall(keys["runs"]).items())):
+    for run in kept_runs(list(kept["runs"].items())):
         record = run.record
         expected["newest"].append(record.id)
         expected["history"].append(history_entry(record))
@@ -115,7 +119,8 @@ def _expected(place: Place, names: list[str]) -> dict[str, Any]:
             expected["queues"].append(queue_entry(record))
         elif run.flag in "LM":
             holds[str(record.fence)] += 1
-            leases.add(f"{word(record.node or '')}\n{record.fence}")
-    expected |= {"leases": leases, "holds": dict(holds), "grants": set(holds)}
-    ordered = [name for name, entries in expected.items() if not isinstance(entries, dict)]
-    return expected | {name: sorted(expected[name]) for name in ordered if name != "grants"}
+            expected["leases"].append(f"{word(record.node or '')}\n{record.fence}")
+    expected["leases"] = set(expected["leases"])
+    counts = dict(Counter(each.record.state.value for each in tasks))
+    orders = {name: sorted(entries) for name, entries in expected.items()}
+    return {**orders, "counts": counts, "holds": dict(holds), "grants": set(holds)}

@@ -151,6 +151,18 @@ def test_a_page_of_tasks_is_found_without_reading_all(place: Place) -> None:
         assert scripts(place, partial(bench.reader.find_tasks, query)) == 2
 
 
+def test_other_orders_are_those_of_all_tasks(place: Place) -> None:
+    bench = place.bench
+    # More than are held at a time, and in an order that has nothing to do with their ids.
+    bench.put(*(task(f"t{each:05}", T0 + each * 7_919 % 12_007) for each in range(12_000)))
+    by_time = sorted(range(12_000), key=lambda each: each * 7_919 % 12_007)
+    query = TaskQuery(sort="next_run_time", limit=20, offset=300)
+    found = [each.id for each in bench.reader.find_tasks(query)]
+    assert found == [f"t{each:05}" for each in by_time[300:320]]
+    last = bench.reader.find_tasks(TaskQuery(sort="-next_run_time", limit=3))
+    assert [each.id for each in last] == [f"t{each:05}" for each in by_time[:-4:-1]]
+
+
 def test_the_newest_runs_are_found_without_reading_all(place: Place) -> None:
     bench = place.bench
     bench.leased(*(task(f"t{each:05}") for each in range(3_000)), limit=5_000)

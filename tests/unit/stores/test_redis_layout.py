@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from tests.unit.stores.redis_place import Place, orders_of, placed
+from tickwork.errors import UnreadableRecordError
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord
 from tickwork.model.steps import Edit, PruneRequest, Verdict
@@ -29,6 +30,7 @@ from tickwork.testing.store_contract.bench import (
     NODE,
     OTHER,
     T0,
+    decide_never,
     finished,
     given_back,
     moves_on,
@@ -129,7 +131,10 @@ def test_every_script_is_shipped() -> None:
 # --- damaged rows ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["", "nonsense", "1 2 3 4\nnot json", "1 2 3 4\n1],[2"])
+@pytest.mark.parametrize(
+    "damage",
+    ["", "nonsense", "1 2 3 4\nnot json", "1 2 3 4\n1],[2", "1 2\n[]", '1 2 3 4\n{"state":"x"}'],
+)
 def test_a_task_that_is_damaged_stops_only_itself(place: Place, damage: str) -> None:
     bench = place.bench
     bench.put(task("a", T0 - 2), task("bad", T0 - 1), task("c"))
@@ -141,9 +146,15 @@ def test_a_task_that_is_damaged_stops_only_itself(place: Place, damage: str) -> 
     if damage:
         assert bench.task("bad").state is ScheduleState.PAUSED
         assert list(bench.dump().tasks) == ["a", "bad", "c"]
+        assert bench.edit(decide_never, "bad")[0].task is None
+        with pytest.raises(UnreadableRecordError, match="can't understand"):
+            bench.put(task("bad"))
+        assert place.client.hget(place.keys["tasks"], "bad") == damage
 
 
-@pytest.mark.parametrize("damage", ["nonsense", "0 A 0 2001767225600000000\nnot json"])
+@pytest.mark.parametrize(
+    "damage", ["nonsense", "0 A 0 2001767225600000000\nnot json", "0 A 0 2001767225600000000\n{}"]
+)
 def test_a_run_that_is_damaged_stops_only_itself(place: Place, damage: str) -> None:
     bench = place.bench
     bench.put(task("a"), task("bad"))

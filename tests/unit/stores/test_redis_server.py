@@ -6,17 +6,23 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from os import kill
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
+from tests.servers.process import until
 from tests.servers.redis import RedisServer, serving
 from tests.unit.stores.redis_place import Place, orders_of, placed
 from tickwork.errors import InvalidInputError, NotFoundError, StoreUnavailableError
+from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord
 from tickwork.model.steps import Edit
 from tickwork.stores.redis import RedisStore
@@ -83,6 +89,47 @@ def test_a_client_given_is_used_as_it_is_and_not_closed(
         assert client.connection_pool._in_use_connections == set()  # noqa: SLF001  nothing leaks
 
 
+def _free_port() -> int:
+    while True:
+        with socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            port: int = listening.getsockname()[1]
+        # Nodes of a cluster listen on a second one, so much higher.
+        if port < 2**16 - 10_000:
+            return port
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A client of a cluster, which has a single node."""
+    port = _free_port()
+    settings = {"cluster-enabled": "yes", "bind": "127.0.0.1", "port": str(port)}
+    folder = tempfile.TemporaryDirectory(prefix="tickwork-redis-")
+    with folder, serving(Path(folder.name), settings) as server:
+        with redis.Redis.from_url(server.url, decode_responses=True) as node:
+            node.execute_command("CLUSTER", "ADDSLOTS", *range(2**14))
+            until(lambda: node.cluster("info")["cluster_state"] == "ok", "the cluster is ready")
+        with redis.RedisCluster(host="127.0.0.1", port=port) as client:
+            yield client
+
+
+def test_a_cluster_takes_a_store(cluster: Any) -> None:
+    stores = RedisStore(cluster), RedisStore(cluster)
+    bench = Bench(*stores)
+    bench.open()
+    woken = threading.Event()
+    stores[0].watch(woken.set)
+    assert woken.wait(30)
+    woken.clear()
+    bench.put(*(task(f"t{each}") for each in range(100)))
+    leased = bench.plan(capacity={"threadpool": 50}, store=bench.second).leased
+    assert woken.wait(30)
+    leased = (*leased, *bench.lease().leased)
+    assert bench.finish(*(finished(each.run) for each in leased)) == frozenset()
+    assert Counter(run.state for run in bench.runs()) == {RunState.COMPLETED: 100}
+    bench.close()
+
+
 def test_stores_with_other_prefixes_share_a_server(place: Place) -> None:
     stores = [place.open(place.store(prefix=f"{place.prefix}-{each}")) for each in "aba"]
     for store in stores:
@@ -100,6 +147,11 @@ def test_prefixes_that_would_scatter_keys_are_refused(prefix: str) -> None:
 def test_what_is_neither_url_nor_client_is_refused(where: Any) -> None:
     with pytest.raises(InvalidInputError, match="neither a URL"):
         RedisStore(where)
+
+
+def test_clients_for_asyncio_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="for asyncio"):
+        RedisStore(redis.asyncio.Redis())
 
 
 def test_other_urls_are_refused() -> None:

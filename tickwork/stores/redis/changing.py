@@ -15,11 +15,11 @@ from tickwork.stores.redis.layout import (
     available_entry,
     due_entry,
     from_word,
-    history_entry,
     id_entry,
     queue_entry,
+    word,
 )
-from tickwork.stores.redis.texts import KeptTask, run_text, task_text
+from tickwork.stores.redis.texts import KeptTask, new_run_text, task_text
 
 __all__ = ["Change", "Traces", "traces"]
 
@@ -52,6 +52,7 @@ class Change:
         self.ends: list[str] = []
         self.over: list[str | int] = []
         self._heads: list[str] = []
+        self._new: list[str] = []
         self._set: dict[str, list[str]] = {}
         self._cut: dict[str, list[str]] = {}
         self._add: dict[str, list[str]] = {}
@@ -75,6 +76,7 @@ class Change:
             "ends": self.ends,
             "over": self.over,
             "heads": self._heads,
+            "new": self._new,
             "grant": self._grant,
             "released": self._released,
             "set": self._set,
@@ -175,17 +177,18 @@ class Change:
         elif record.due_us is not None:
             self.add("due", due_entry(kept.executor, kept.function, task, record.due_us))
 
-    def make(self, runs: Sequence[RunRecord]) -> None:
-        """Add new runs, and find those that aren't leased a place."""
-        if not runs:
-            return
-        texts = self._set.setdefault("runs", [])
-        newest = self._add.setdefault("newest", [])
-        history = self._add.setdefault("history", [])
+    def make(self, runs: Sequence[RunRecord], kept: KeptTask | None = None) -> None:
+        """Add new runs, and find those that aren't leased a place.
+
+        `kept` is their task as it was planned; where it is known, its words need not be made anew.
+        """
         for run in runs:
-            texts += (run.id, run_text(run))
-            newest.append(run.id)
-            history.append(history_entry(run))
+            words = (
+                (word(run.task_id), word(run.function), word(run.executor))
+                if kept is None
+                else (kept.id_word, kept.function, kept.executor)
+            )
+            self._new += (run.id, new_run_text(run, *words), words[0])
             if run.node is None and run.state is RunState.PENDING:
                 self.offer(run)
 

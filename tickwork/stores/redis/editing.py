@@ -6,6 +6,7 @@ then written at once.
 
 from collections.abc import Callable, Sequence
 
+from tickwork.errors import UnreadableRecordError
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
@@ -74,6 +75,11 @@ class _Editing:
     def put(self, task: TaskRecord, decide: Callable[[TaskRecord, TaskRecord], Edit]) -> Edited:
         """Add a task, or change the one that is there, as decided."""
         existing = self._tasks.get(word(task.id))
+        if existing is not None and existing.odd:
+            raise UnreadableRecordError(
+                f"task {task.id!r} is kept in a way that this version can't understand; update "
+                "tickwork here, or use another id"
+            )
         if existing is not None:
             return self._apply(existing, decide(copied(existing.record), task))
         added = copied(task)
@@ -84,7 +90,7 @@ class _Editing:
     def edit(self, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
         """Change a task as decided."""
         existing = self._tasks.get(word(task_id))
-        if existing is None:
+        if existing is None or existing.odd:
             return Edited(None)
         return self._apply(existing, decide(copied(existing.record)))
 

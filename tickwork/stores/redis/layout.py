@@ -1,11 +1,12 @@
 r"""What stands where in Redis, and how it is written.
 
 A store has a fixed number of keys, all with one hash tag, so that a cluster keeps them on one
-server and a script may change several of them at once. Records stand in hashes, by id. Everything
-that is looked for in an order stands in a sorted set whose scores are all 0, which Redis keeps in
-the order of bytes: scores are floating point, in which an instant of the year 9999 isn't exact.
-An entry is a line of words, the first of which says whose it is, the next one where it stands in
-the order; instants are written with so many digits that their order is that of their texts.
+server and a script may change several of them at once; all are handed to each script, which makes
+up no others. Records stand in hashes, by id. Everything that is looked for in an order stands in a
+sorted set whose scores are all 0, which Redis keeps in the order of bytes: scores are floating
+point, in which an instant of the year 9999 isn't exact. An entry is a line of words, the first of
+which says whose it is, the next one where it stands in the order; instants are written with so many
+digits that their order is that of their texts.
 
     tasks        hash   where a task stands, by its id
     definitions  hash   the text of its definition

@@ -19,6 +19,7 @@ from tickwork.stores.redis.texts import KeptRun
 __all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task"]
 
 _PIECE = 500
+_KEPT = 5_000
 
 
 def get_task(session: Session, task_id: str) -> TaskRecord | None:
@@ -42,7 +43,7 @@ def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
         return page_of_tasks(_labelled(session, "trigger\nshutdown"), query)
     if query.sort in {"id", "-id"}:
         return _in_order(session, query)
-    return page_of_tasks((task for page in _all(session) for task in page), query)
+    return _in_another_order(session, query)
 
 
 def _labelled(session: Session, label: str) -> Iterator[TaskRecord]:
@@ -65,6 +66,17 @@ def _in_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
         if len(found) >= end:
             break
     return found[query.offset : end]
+
+
+def _in_another_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
+    """Read all, keeping no more at a time than may be in the page that is asked for."""
+    first = replace(query, offset=0, limit=query.offset + query.limit)
+    found: list[TaskRecord] = []
+    for page in _all(session):
+        found += page
+        if len(found) > 2 * first.limit + _KEPT:
+            found = page_of_tasks(found, first)
+    return page_of_tasks(found, query)
 
 
 def _all(session: Session, *, descending: bool = False) -> Iterator[list[TaskRecord]]:

@@ -12,7 +12,7 @@ from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import RunState
-from tickwork.model.records import Leased, RunRecord
+from tickwork.model.records import Leased, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
     Deferral,
@@ -119,13 +119,11 @@ class _Planning:
         task = kept.record
         definition = task.definition
         if isinstance(definition, Unreadable):
-            decision: Plan | Deferral = Deferral(definition.reason)
-        else:
-            decision = self._request.decide(task)
-        if isinstance(decision, Deferral) or isinstance(definition, Unreadable):
-            assert isinstance(decision, Deferral)  # noqa: S101  for the type checker
-            self._deferred.append((task.id, decision))
-            self._stays_due.append(task.due_us)
+            self._defer(task, Deferral(definition.reason))
+            return
+        decision = self._request.decide(task)
+        if isinstance(decision, Deferral):
+            self._defer(task, decision)
             return
         version = kept.version
         runs = self._runs(kept, definition, decision)
@@ -137,6 +135,10 @@ class _Planning:
         task.problem = None
         task.revision += 1
         self._planned[kept.id_word] = _Planned(kept, version, entry, runs)
+
+    def _defer(self, task: TaskRecord, deferral: Deferral) -> None:
+        self._deferred.append((task.id, deferral))
+        self._stays_due.append(task.due_us)
 
     def _runs(self, kept: KeptTask, definition: Definition, decision: Plan) -> list[RunRecord]:
         request, task = self._request, kept.record
@@ -163,7 +165,8 @@ class _Planning:
                 break
             except Lost as lost:
                 if not lost.tasks:
-                    raise StoreUnavailableError("runs of these ids are there already") from lost
+                    # Nothing else was to be compared.
+                    raise StoreUnavailableError(f"Redis refused to plan: {lost}") from lost
                 for each in lost.tasks:
                     del self._planned[each]
                 more = True
@@ -175,7 +178,7 @@ class _Planning:
         leased: list[str] = []
         for planned in self._planned.values():
             change.advance(planned.kept, planned.version, planned.entry)
-            change.make(planned.runs)
+            change.make(planned.runs, planned.kept)
             leased += [run.id for run in planned.runs if run.node is not None]
         change.grant(word(self._request.node), self._fence, leased)
         return change

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from inspect import iscoroutinefunction
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +29,9 @@ __all__ = ["SEPARATOR", "Server", "split"]
 logger = logging.getLogger("tickwork.stores.redis")
 
 SEPARATOR = "\x1e"
+_IDLE_S = 30
+"""After how long a connection is tried before it is used."""
+
 _PARTS = {"due": ("common", "eligible"), "lease": ("common", "eligible")}
 
 
@@ -60,10 +64,8 @@ class Server:
             )
         self._where = where
         self._given = not isinstance(where, str)
-        if self._given and not callable(getattr(where, "execute_command", None)):
-            raise InvalidInputError(
-                f"{where!r} is neither a URL (redis://localhost) nor a redis-py client"
-            )
+        if self._given:
+            _refuse_others(where)
         self._timeout_s = timeout_s
         self._client: Any = None
         self._forsaken: list[Any] = []
@@ -154,6 +156,7 @@ class Server:
                 socket_timeout=self._timeout_s,
                 socket_connect_timeout=self._timeout_s,
                 retry=Retry(NoBackoff(), 0),
+                health_check_interval=_IDLE_S,
             )
         except ValueError as error:
             raise InvalidInputError(f"{self.url} is not the URL of a Redis: {error}") from error
@@ -171,6 +174,19 @@ class Server:
                 self.url,
                 policy,
             )
+
+
+def _refuse_others(where: Any) -> None:
+    execute = getattr(where, "execute_command", None)
+    if not callable(execute):
+        raise InvalidInputError(
+            f"{where!r} is neither a URL (redis://localhost) nor a redis-py client"
+        )
+    if iscoroutinefunction(execute):
+        raise InvalidInputError(
+            f"{where!r} is a client for asyncio; the store works in threads of its own, give it a "
+            "redis.Redis or a URL"
+        )
 
 
 def _without_password(url: str) -> str:

@@ -33,7 +33,7 @@ class Lost(Exception):  # noqa: N818  no error: a step that is told so begins an
     """
 
     def __init__(self, tasks: list[str], runs: list[str], others: list[str]) -> None:
-        super().__init__()
+        super().__init__(tasks, runs, others)
         self.tasks = tasks
         self.runs = runs
         self.others = others

@@ -20,8 +20,9 @@ unmarked, `at_most_once` or not; tasks that were added, changed or removed are a
 Fences go with the server's clock, so a server that has lost its last ones gives none of them again:
 who holds a run from before is refused when he writes its end.
 
-`maxmemory-policy` must be `noeviction`: with any other, Redis deletes whole keys when its memory is
-full, and all tasks are in one.
+Redis must be of version 5 or later, or what does the same (Valkey). `maxmemory-policy` must be
+`noeviction`: with any other, Redis deletes whole keys when its memory is full, and all tasks are
+in one.
 """
 
 from collections.abc import Callable, Mapping, Sequence

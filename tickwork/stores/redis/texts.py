@@ -36,6 +36,7 @@ __all__ = [
     "KeptTask",
     "kept_runs",
     "kept_tasks",
+    "new_run_text",
     "new_task",
     "node_head",
     "node_text",
@@ -83,10 +84,11 @@ class KeptTask:
 
     `text` is that of its definition; executor, function and labels are those that its entries are
     made of, known also where the definition can't be understood. `slot_us` is the latest fire time
-    of its runs. All but the record and `text` are words.
+    of its runs. All but the record and `text` are words. One that is `odd` can't be understood at
+    all; it is only shown.
     """
 
-    __slots__ = ("executor", "function", "id_word", "labels", "record", "slot_us", "text")
+    __slots__ = ("executor", "function", "id_word", "labels", "odd", "record", "slot_us", "text")
 
     def __init__(  # noqa: PLR0917  called for each row that is read
         self,
@@ -105,6 +107,7 @@ class KeptTask:
         self.function = function
         self.labels = labels
         self.slot_us = slot_us
+        self.odd = False
 
     @property
     def version(self) -> str:
@@ -178,14 +181,17 @@ def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> 
     """Return tasks, by the words of their ids, their texts and those of their definitions."""
     parts = [text.partition("\n") for _, text, _ in rows]
     bodies = _bodies([body for _, _, body in parts])
-    return [
-        _kept_task(name, head, body, text, codec) if body else _odd_task(name, text)
-        for (name, _, text), (head, _, _), body in zip(rows, parts, bodies, strict=True)
-    ]
+    tasks = []
+    for (name, _, text), (head, _, _), body in zip(rows, parts, bodies, strict=True):
+        try:
+            tasks.append(_kept_task(name, head, body, text, codec))
+        except (ValueError, TypeError, LookupError):
+            tasks.append(_odd_task(name, text))
+    return tasks
 
 
 def _bodies(texts: list[str]) -> list[Any]:
-    """Return what stands in texts; None for one that can't be understood."""
+    """Return what stands in texts; None for one that isn't JSON."""
     try:
         found: list[Any] = from_text(f"[{','.join(texts)}]")
     except ValueError:
@@ -231,7 +237,9 @@ def _odd_task(name: str, text: str) -> KeptTask:
     unreadable = Unreadable(text, "where it stands can't be understood; its row is kept")
     paused = ScheduleState.PAUSED
     record = TaskRecord(id=from_word(name), generation=0, definition=unreadable, state=paused)
-    return KeptTask(record, name, text, "", "", [])
+    kept = KeptTask(record, name, text, "", "", [])
+    kept.odd = True
+    return kept
 
 
 class KeptRun:
@@ -251,11 +259,15 @@ class KeptRun:
 
 def run_text(run: RunRecord) -> str:
     """Return the text of a run."""
+    return new_run_text(run, word(run.task_id), word(run.function), word(run.executor))
+
+
+def new_run_text(run: RunRecord, task: str, function: str, executor: str) -> str:
+    """Return the text of a run whose words are known."""
     fire_us, due_us, first_us, last_us = run.fire_us, run.due_us, run.first_us, run.last_us
     return (
         f"{run.fence} {_flag(run)} {run.attempt} {_where(run)}\n"
-        f'["{word(run.task_id)}",{run.generation},"{run.source}",'
-        f'"{word(run.function)}","{word(run.executor)}",'
+        f'["{task}",{run.generation},"{run.source}","{function}","{executor}",'
         f"{'null' if fire_us is None else fire_us},{'null' if due_us is None else due_us},"
         f"{'null' if first_us is None else first_us},{'null' if last_us is None else last_us},"
         f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us}]{_later(run)}"
@@ -295,10 +307,13 @@ def kept_runs(rows: Sequence[tuple[str, str]]) -> list[KeptRun]:
     """Return runs, by their ids and texts."""
     parts = [(run_id, *text.partition("\n")) for run_id, text in rows]
     bodies = _bodies([f"[{body}]" for _, _, _, body in parts])
-    return [
-        _kept_run(run_id, head, body) if body else _odd_run(run_id)
-        for (run_id, head, _, _), body in zip(parts, bodies, strict=True)
-    ]
+    runs = []
+    for (run_id, head, _, _), body in zip(parts, bodies, strict=True):
+        try:
+            runs.append(_kept_run(run_id, head, body))
+        except (ValueError, TypeError, LookupError):
+            runs.append(_odd_run(run_id))
+    return runs
 
 
 def _kept_run(run_id: str, head: str, body: list[Any]) -> KeptRun:

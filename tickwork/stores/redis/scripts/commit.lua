@@ -5,11 +5,12 @@
 --   lengths: [[order, min, max, length], ...]
 --   marks: [run, fence, added text, ...]; ends: [run, fence, added text, ...]
 --   over: [task, generation, how many of its runs ended, ...], of tasks that nobody looked at
---   heads: [run, the first line of its text, ...]
+--   heads: [run, the first line of its text, ...]; new: [run, its text, its task, ...]
 --   grant: [node, fence, its text, how many runs]; released: {fence: how many}, of leases
 --   set, cut, add, remove: {key's name: [argument, ...]} for HSET, HDEL, ZADD, ZREM
 --   counts: {state: difference}; hint: what to publish where; asks: who asks what it holds
--- Returns 'done' and the epoch of who asks, or 'dead', 'late', 'repeated', or 'lost' with what doesn't stand: tasks, runs, others.
+-- Returns 'done' and the epoch of who asks, or 'dead', 'late', 'repeated', or 'lost' with what
+-- doesn't stand: tasks, runs, others.
 local NAMED = { tasks = TASKS, definitions = DEFINITIONS, ids = IDS, due = DUE, finished = FINISHED,
   labels = LABELS, runs = RUNS, newest = NEWEST, history = HISTORY, available = AVAILABLE,
   suspects = SUSPECTS, queues = QUEUES, leases = LEASES, nodes = NODES,
@@ -128,7 +129,16 @@ if #lost_tasks + #lost_runs + #others > 0 then
   return { 'lost', joined(lost_tasks), joined(lost_runs), joined(others) }
 end
 
+local new, newest, histories = change.new or {}, {}, {}
+for at = 1, #new, 3 do
+  written[#written + 1], written[#written + 2] = new[at], new[at + 1]
+  newest[#newest + 1] = new[at]
+  histories[#histories + 1] = new[at + 2] .. '\n' .. new[at]
+end
+
 in_chunks('HSET', RUNS, written)
+add_entries(NEWEST, newest)
+add_entries(HISTORY, histories)
 if change.tasks or #counted > 0 then
   redis.call('INCR', CHANGES)
 end

@@ -1,5 +1,6 @@
 -- Give available runs to a node, the longest available first. ARGV: node, its epoch, the instant
--- after now, and as JSON {executors, room: [[executor, places], ...], functions, tasks, suspects, only}.
+-- after now, and as JSON {executors, functions, tasks, room: [[executor, places], ...], suspects,
+-- only}.
 -- Returns 'dead', 'late', 'repeated', or 'leased', when the next run is available ('' for never or
 -- unknown), ids, texts and definitions of what was leased, and the entries that were taken.
 local node, till = ARGV[1], ARGV[3]
