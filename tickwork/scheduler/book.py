@@ -145,7 +145,8 @@ class Book:
         now_us = self._now_us(store)
         by_id = {each.id: each for each in declared}
         new_id = self.ids.at(now_us)
-        records = [self._record(each, now_us) for each in declared]
+        timings: dict[int, object] = {}
+        records = [self._record(each, now_us, timings) for each in declared]
 
         changes: dict[str, type[TaskEvent] | None] = {}
 
@@ -158,7 +159,8 @@ class Book:
         self._stores[store].put(records, decide, new_id)
         return changes
 
-    def _record(self, declared: Declared, now_us: int) -> TaskRecord:
+    def _record(self, declared: Declared, now_us: int, timings: dict[int, object]) -> TaskRecord:
+        """Return the record of a new task; `timings` are those of triggers by identity."""
         record = TaskRecord(
             id=declared.id,
             # Different from that of any task which had this id before.
@@ -167,7 +169,10 @@ class Book:
             state=ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED,
         )
         trigger = declared.definition.trigger
-        return asked(trigger, lambda: planner.new_task(record, now_us, declared.first_us))
+        known = timings.get(id(trigger))
+        new = asked(trigger, lambda: planner.new_task(record, now_us, declared.first_us, known))
+        timings[id(trigger)] = new.timing
+        return new
 
     def _merged(
         self, existing: TaskRecord, new: TaskRecord, declared: Declared, now_us: int

@@ -7,8 +7,8 @@ each option is checked with a message that says what to do instead.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, cast
 
 from tickwork.errors import InvalidInputError, InvalidReferenceError, TaskConfigurationError
 from tickwork.interfaces import Trigger, Zoned
@@ -24,6 +24,7 @@ from tickwork.model.functions import (
 )
 from tickwork.model.instants import SECOND, us_of
 from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.signatures import PerFunction
 from tickwork.model.standard import is_unicode
 from tickwork.model.values import encode_arguments
 from tickwork.scheduler.registry import FunctionRegistry
@@ -44,6 +45,9 @@ __all__ = [
     "read_whole",
     "read_word",
 ]
+
+_runs_on_loop = PerFunction(is_coroutine_callable)
+_generates = PerFunction(is_generator_callable)
 
 _LONGEST_ID = 191
 _LONGEST_S = 1_000 * 366 * 86_400
@@ -174,8 +178,8 @@ class Declarer:
     def settled(self, trigger: Trigger) -> tuple[Trigger, float | None]:
         """Return a trigger in its time zone, and the jitter that came with it."""
         jitter = getattr(trigger, "jitter", None)
-        if isinstance(trigger, Zoned):
-            trigger = trigger.in_timezone(self.zone)
+        if _is_zoned(type(trigger)):
+            trigger = cast("Zoned", trigger).in_timezone(self.zone)
         return trigger, jitter
 
     def instant(self, moment: object) -> int | None:
@@ -240,7 +244,7 @@ class Declarer:
         return reference, False
 
     def _refuse_hopeless(self, target: Callable[..., Any], executor: str, *, local: bool) -> None:
-        if is_generator_callable(target):
+        if _generates(target):
             raise TaskConfigurationError(
                 f"{name_of(target)} is a generator function: calling it executes nothing of it. "
                 "Make the generator, advance it once, and pass its send as the function; or call "
@@ -262,7 +266,7 @@ class Declarer:
         if named is None:
             if "default" in self.executors:
                 return "default"
-            named = "asyncio" if is_coroutine_callable(target) else "threadpool"
+            named = "asyncio" if _runs_on_loop(target) else "threadpool"
         return named_executor(named, self.executors)
 
     def _id(
@@ -279,6 +283,12 @@ class Declarer:
         if decorated or (recurring and self.stores[store]):
             return definition.function, True
         return self.new_id(), False
+
+
+@lru_cache(maxsize=256)
+def _is_zoned(kind: type) -> bool:
+    # Looking a protocol's methods up takes longer than the rest of it all; a class keeps its own.
+    return issubclass(kind, Zoned)
 
 
 def _is_disposable(trigger: Trigger, *, named: bool) -> bool:

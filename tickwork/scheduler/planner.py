@@ -25,7 +25,7 @@ from tickwork.interfaces import Periodic
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.instants import SECOND, from_us, us_of
 from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Source
-from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import Edit, Plan, PlannedRun, Verdict
 from tickwork.scheduler.timing import (
     Enumeration,
@@ -259,19 +259,24 @@ def _overlap(task: TaskRecord, definition: Definition) -> str:
     return f"{runs} pending or running, max_instances is {definition.max_instances}"
 
 
-def new_task(task: TaskRecord, now_us: int, first_us: int | None = None) -> TaskRecord:
+def new_task(
+    task: TaskRecord, now_us: int, first_us: int | None = None, known: object = None
+) -> TaskRecord:
     """Return a record of a task that begins now: anchored, with its first fire time.
 
-    `first_us` tells the first fire time. A schedule that is a single instant in the past fires at
+    `first_us` tells the first fire time, `known` is the `timing` of another task that begins
+    now, with the same trigger. A schedule that is a single instant in the past fires at
     once; fire times of other schedules before now are no concern of a task that wasn't there.
     """
     definition = definition_of(task)
-    timing = timing_of(definition.trigger, now_us)
+    timing = cast("Timing", known) if known else timing_of(definition.trigger, now_us)
     # Strictly after the last instant before now: what is due at this very instant still counts.
     fire_us = first_us if first_us is not None else timing.next_us(now_us - 1)
     if fire_us is None and definition.trigger.kind == "date":
         fire_us = only_fire_time(timing, now_us)
-    record = replace(task, anchor_us=now_us, timing=timing, created_us=now_us, updated_us=now_us)
+    record = copied(task)
+    record.timing = timing
+    record.anchor_us = record.created_us = record.updated_us = now_us
     return _placed(record, fire_us)
 
 

@@ -19,7 +19,12 @@ from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.scheduler.declaring import read_whole, read_word
 from tickwork.scheduler.life import SchedulerLife
 from tickwork.scheduler.preview import preview, preview_task
-from tickwork.scheduler.spelling import changed_definition, read_options, read_spelling
+from tickwork.scheduler.spelling import (
+    changed_definition,
+    read_options,
+    read_spelling,
+    remembering,
+)
 from tickwork.scheduler.task import Run, Task
 from tickwork.wiring import build_trigger, is_trigger_alias
 
@@ -97,6 +102,7 @@ class Scheduler(SchedulerLife):
         Each is a `Task`, or a mapping with `fn`, `trigger` and the options of `add_task`.
         """
         declared = []
+        read = remembering(read_spelling)
         for each in tasks:
             if isinstance(each, Task):
                 given = {"fn": each.fn, "trigger": each.trigger, **each.options}
@@ -105,7 +111,7 @@ class Scheduler(SchedulerLife):
             fn, trigger = given.pop("fn", None), given.pop("trigger", None)
             if fn is None:
                 raise TaskConfigurationError(f"{each!r} has no function: set fn=")
-            declared.append(self._declare(fn, trigger, given))
+            declared.append(self._declare(fn, trigger, given, read=read))
         return self._add(declared)
 
     def task(self, trigger: Trigger | str | None = None, **options: Any) -> Task:
@@ -138,11 +144,12 @@ class Scheduler(SchedulerLife):
         given: Mapping[str, Any],
         *,
         decorated: bool = False,
+        read: Callable[[object, Mapping[str, Any]], Trigger] = read_spelling,
     ) -> Declared:
         options, arguments = read_options(given)
         if trigger is None and not _WAYS & arguments.keys():
             trigger = "date"
-        spelled = read_spelling(trigger, arguments)
+        spelled = read(trigger, arguments)
         return self._declarer.declare(fn, spelled, options, decorated=decorated)
 
     def _add(self, declared: Sequence[Declared]) -> list[Task]:

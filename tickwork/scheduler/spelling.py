@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tickwork.errors import TaskConfigurationError
@@ -22,7 +23,7 @@ from tickwork.scheduler.declaring import (
 )
 from tickwork.wiring import build_trigger, crontab, every
 
-__all__ = ["changed_definition", "read_options", "read_spelling"]
+__all__ = ["changed_definition", "read_options", "read_spelling", "remembering"]
 
 _CHANGEABLE = POLICIES | {"name", "args", "kwargs", "executor", "tags"}
 
@@ -71,6 +72,32 @@ def read_spelling(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
     if way == "at":
         return build_trigger("date", {"run_at": value, **arguments})
     return every(value, arguments)
+
+
+_PLAIN = {bool, date, datetime, float, int, str, timedelta, type(None)}
+"""What can be compared without a second thought."""
+
+Reading = Callable[[object, Mapping[str, Any]], Trigger]
+
+
+def remembering(read: Reading) -> Reading:
+    """Return a `read_spelling` that reads what is said again and again only once.
+
+    Triggers are values, so the same one may serve many tasks.
+    """
+    latest: tuple[object, Trigger] | None = None
+
+    def remembered(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
+        nonlocal latest
+        if any(type(value) not in _PLAIN for value in (trigger, *arguments.values())):
+            return read(trigger, arguments)
+        # With their types: True is no 1 here.
+        said = trigger, [(name, type(value), value) for name, value in arguments.items()]
+        if latest is None or latest[0] != said:
+            latest = said, read(trigger, arguments)
+        return latest[1]
+
+    return remembered
 
 
 def changed_definition(
