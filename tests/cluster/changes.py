@@ -97,9 +97,10 @@ class ChangesUnderWay:
         self._calls = calls
         self._output = script.with_suffix(".out")
         self._errors = script.with_suffix(".err")
+        store = json.dumps(cluster.store)
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.client", cluster.url, str(script)],
+                [sys.executable, "-m", "tests.cluster.client", store, str(script)],
                 cwd=ROOT,
                 stdout=output,
                 stderr=errors,
@@ -129,11 +130,12 @@ class ChangesUnderWay:
         for task in self._tasks:
             removed, added = calls.get((task.id, "remove_task")), calls.get((task.id, "add_task"))
             old, new = self._generations(task.id) if added else (None, None)
-            instances = 3 if (task.id, "update_task") in calls else task.max_instances
+            changed = (task.id, "update_task") in calls
+            policies = {"max_instances": 3, "coalesce": None} if changed else {}
             if removed:
                 expected.append(_removed(task, removed[1], removed[2], old))
             else:
-                expected.append(task.expected(max_instances=instances))
+                expected.append(task.expected(**policies))
             if added:
                 expected.append(_added(added[0].task, added[2], new))
         ids = {task.id for task in self._tasks}
@@ -144,7 +146,7 @@ class ChangesUnderWay:
 
     def _generations(self, task_id: str) -> tuple[int, int]:
         """Return the generations of a task that was removed and added anew."""
-        task = self._cluster.reader.get_task(task_id)
+        task = self._cluster.ask(lambda reader: reader.get_task(task_id))
         assert task is not None, f"{task_id} was added anew"
         before = {run.generation for run in self._cluster.runs(task_id)} - {task.generation}
         assert len(before) <= 1, f"{task_id} was made anew once: {before}"

@@ -7,11 +7,14 @@ every contradiction to the promises:
 - Each expected fire time is in exactly one run, alone or in the range of fire times that a run or a
   record stands for: no hole, no overlap, nothing extra, and the counts of ranges are right.
 - At the end each run is over, and no task counts runs that it doesn't have.
+- Fire times are folded only as `coalesce` says, and missed only where they are too late for their
+  task's grace.
 - A completed run was executed to its end at least once; a missed or skipped one never. A run is
-  executed at most once an attempt, one lease gives one execution, and more than one attempt only
-  under at_least_once delivery. `lost` are only runs of which the delivery, or the bound of
-  crashes, says so.
+  executed at most once an attempt, one lease gives one execution, a later lease a later attempt,
+  and more than one attempt is only under at_least_once delivery. `lost` are only runs of which the
+  delivery, or the bound of crashes, says so.
 - Nothing is executed before it is due, and no two runs of a task with one instance at a time.
+- What runs tell of their instants is so, whatever the clocks of their processes say.
 
 It knows nothing of stores, processes or clocks; any store's tests can use it.
 """
@@ -23,8 +26,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from tickwork.model.instants import from_us
-from tickwork.model.policies import TERMINAL, Delivery, RunState, Source
+from tickwork.model.instants import SECOND, from_us
+from tickwork.model.policies import TERMINAL, Coalesce, Delivery, RunState, Source
 from tickwork.model.records import RunRecord, TaskRecord
 
 __all__ = ["Execution", "Expected", "Flaw", "Report", "check"]
@@ -40,7 +43,12 @@ class Expected:
 
     Those that are `optional` may be missing: what a task still owed in the moment when it was
     removed. With `generation` None the task was never made anew. Of a task that was `removed`, runs
-    may have been cancelled. After `crashes` crashes of its nodes a run is lost.
+    may have been cancelled. After `crashes` crashes of its nodes a run is lost. With `coalesce`
+    None (it was changed meanwhile) fire times may be folded in any way.
+
+    Where the clocks of processes differ, they are known only within the time that a server takes to
+    answer: `early_us` is by how much an execution may begin before it is due, and the instants that
+    runs tell of must be those of their executions within `clocks_us` (None: not compared).
     """
 
     task_id: str
@@ -49,8 +57,12 @@ class Expected:
     generation: int | None = None
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     max_instances: int = 1
+    coalesce: Coalesce | None = None
+    misfire_grace_us: int | None = None
     removed: bool = False
     crashes: int = 3
+    early_us: int = 0
+    clocks_us: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -155,6 +167,7 @@ class _Check:
             for fire_us in inside:
                 covered[fire_us].append(run)
             self._check_range(run, inside)
+            self._check_policies(expected, run)
         for fire_us, these in covered.items():
             if len(these) > 1:
                 names = " and ".join(_named(run) for run in these)
@@ -190,10 +203,27 @@ class _Check:
                 f"{len(inside)}",
             )
 
+    def _check_policies(self, expected: Expected, run: RunRecord) -> None:
+        if run.state is RunState.MISSED:
+            grace_us = expected.misfire_grace_us
+            late_us = run.created_us - (run.last_us or 0)
+            if grace_us is None or late_us <= grace_us:
+                text = f"{_named(run)} was {late_us / SECOND:g} s late: {run.reason}"
+                self._flaw("missed", run.task_id, text)
+        elif run.state is not RunState.SKIPPED:
+            chosen = {
+                Coalesce.ALL: run.fire_count == 1,
+                Coalesce.LATEST: run.fire_us == run.last_us,
+                Coalesce.EARLIEST: run.fire_us == run.first_us,
+            }
+            if expected.coalesce is not None and not chosen[expected.coalesce]:
+                text = f"{_named(run)} stands for {run.fire_count}, coalesce={expected.coalesce}"
+                self._flaw("folded", run.task_id, text)
+
     # --- runs ---------------------------------------------------------------------------------
 
     def _check_run(self, expected: Expected, run: RunRecord) -> None:
-        executions = self._executed[run.id]
+        executions = sorted(self._executed[run.id], key=lambda each: each.fence)
         if run.state not in TERMINAL:
             whose = f" of node {run.node}" if run.node else ""
             self._flaw("unfinished", run.task_id, f"{_named(run)}{whose} is not over")
@@ -208,9 +238,7 @@ class _Check:
         if run.state in _NEVER_EXECUTED and executions:
             self._flaw("executed", run.task_id, f"{_named(run)} was executed: {_told(executions)}")
         self._check_repetition(expected, run, executions)
-        for each in executions:
-            if run.due_us is not None and each.started_us < run.due_us:
-                self._flaw("early", run.task_id, f"{_named(run)} due {_at(run.due_us)}: {each}")
+        self._check_instants(expected, run, executions)
 
     def _check_lost(self, expected: Expected, run: RunRecord) -> None:
         allowed = (
@@ -232,12 +260,27 @@ class _Check:
             problem = f"{len(executions)} executions in {run.attempt} attempts"
         elif len({each.fence for each in executions}) < len(executions):
             problem = "two executions under one lease"
-        elif len({each.attempt for each in executions}) < len(executions):
-            problem = "two executions as one attempt"
+        elif any(one.attempt >= other.attempt for one, other in pairwise(executions)):
+            problem = "a later execution isn't a later attempt"
         elif len(executions) > 1 and expected.delivery is Delivery.AT_MOST_ONCE:
             problem = f"{len(executions)} executions, declared at_most_once"
         if problem:
             self._flaw("repeated", run.task_id, f"{_named(run)}: {problem}: {_told(executions)}")
+
+    def _check_instants(
+        self, expected: Expected, run: RunRecord, executions: list[Execution]
+    ) -> None:
+        for each in executions:
+            if run.due_us is not None and each.started_us < run.due_us - expected.early_us:
+                self._flaw("early", run.task_id, f"{_named(run)} due {_at(run.due_us)}: {each}")
+        if expected.clocks_us is None or run.state is not RunState.COMPLETED or not executions:
+            return
+        last = executions[-1]
+        pairs = ((run.started_us, last.started_us), (run.finished_us, last.ended_us))
+        for told_us, real_us in pairs:
+            if told_us is None or real_us is None or abs(told_us - real_us) > expected.clocks_us:
+                told = None if told_us is None else _at(told_us)
+                self._flaw("clock", run.task_id, f"{_named(run)} tells of {told}: {last}")
 
     def _check_overlap(self, runs: list[RunRecord]) -> None:
         """Compare the runs whose only lease held to the end: no other may begin meanwhile."""

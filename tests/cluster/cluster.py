@@ -6,20 +6,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from tests.cluster.checker import Execution, Expected, Report, check
+from tests.cluster.faults import Faults, faulty
 from tests.cluster.recording import read_executions
 from tests.cluster.worker import WorkerConfig
 from tickwork import Scheduler
+from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import Reader, Store, StoreEnvironment
 from tickwork.model.definition import DefinitionCodec
 from tickwork.model.policies import RunState, ScheduleState
-from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.scheduler.clock import SystemClock
 from tickwork.wiring import build_store, load_trigger
@@ -32,6 +35,8 @@ _GRACE_S = 15.0
 """How long starting, stopping and reaping a process may take on a busy machine."""
 
 now_us = SystemClock().now_us
+
+T = TypeVar("T")
 
 
 def until(
@@ -79,10 +84,10 @@ class Worker:
         flags = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         return self.alive and os.waitid(os.P_PID, self.pid, flags) is not None
 
-    def said(self, word: str) -> bool:
-        """Whether a line of its output begins with a word."""
+    def said(self, word: str) -> str | None:
+        """Return the first line of its output that begins with a word."""
         lines = self.output.read_text(errors="replace").splitlines()
-        return any(line.startswith(word) for line in lines)
+        return next((line for line in lines if line.startswith(word)), None)
 
     def reap(self) -> int:
         """Wait for its end and return its status."""
@@ -95,19 +100,20 @@ class Worker:
 class Cluster:
     """The processes that share a store, which live in a folder; a context manager ends them all.
 
-    `options` are those of each worker's `WorkerConfig`, unless `start` says otherwise.
+    `store` is its URL, or the options of it. `options` are those of each worker's `WorkerConfig`,
+    unless `start` says otherwise. While the store is down, who reads here waits for it.
     """
 
-    def __init__(self, url: str, folder: Path, **options: Any) -> None:
-        self.url = url
+    def __init__(self, store: str | dict[str, Any], folder: Path, **options: Any) -> None:
+        self.store = store
         self.folder = folder
         self.workers: list[Worker] = []
         self._options = options
-        self._store: Store | None = None
+        self._open: Store | None = None
 
     def __enter__(self) -> Self:
-        self._store = build_store(self.url)
-        self._store.open(StoreEnvironment(DefinitionCodec(load_trigger), now_us))
+        self._open = build_store(self.store)
+        self._open.open(StoreEnvironment(DefinitionCodec(load_trigger), now_us))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,8 +124,8 @@ class Cluster:
             for worker in self.workers:
                 worker.reap()
         finally:
-            if self._store is not None:
-                self._store.close()
+            if self._open is not None:
+                self._open.close()
             self._tell_all()
 
     def _tell_all(self) -> None:
@@ -134,19 +140,26 @@ class Cluster:
     def start(self, name: str, *, path: Path | None = None, **options: Any) -> Worker:
         """Start a worker and wait until it is ready; `path` is put before its PYTHONPATH."""
         worker = self.launch(name, path=path, **options)
-        until(
-            lambda: worker.said("ready") or not worker.alive,
-            _GRACE_S,
-            lambda: f"{name} is ready:\n{worker.output.read_text(errors='replace')}",
-        )
+        self.await_ready([worker])
         return worker
+
+    def start_all(self, *names: str, **options: Any) -> list[Worker]:
+        """Start workers at the same time, and wait until all are ready."""
+        workers = [self.launch(name, **options) for name in names]
+        self.await_ready(workers)
+        return workers
+
+    def await_ready(self, workers: Iterable[Worker]) -> None:
+        """Wait until workers have started."""
+        for worker in workers:
+            until(partial(_is_ready, worker), _GRACE_S, partial(_told, worker))
 
     def launch(self, name: str, *, path: Path | None = None, **options: Any) -> Worker:
         """Start a worker without waiting for anything."""
         label = f"{len(self.workers):03}-{name}"
         log = self.folder / f"{label}.log"
         log.touch()
-        config = WorkerConfig(url=self.url, log=str(log), **{**self._options, **options})
+        config = WorkerConfig(store=self.store, log=str(log), **{**self._options, **options})
         config.write(self.folder / f"{label}.json")
         output = self.folder / f"{label}.out"
         with output.open("wb") as file:
@@ -175,9 +188,10 @@ class Cluster:
     # --- reading ------------------------------------------------------------------------------
 
     @contextmanager
-    def client(self) -> Iterator[Scheduler]:
+    def client(self, faults: Faults | None = None) -> Iterator[Scheduler]:
         """Connect a client of the store, in this process."""
-        scheduler = Scheduler(self.url)
+        store = build_store(self.store)
+        scheduler = Scheduler(faulty(store, faults) if faults else store)
         scheduler.connect()
         try:
             yield scheduler
@@ -186,16 +200,38 @@ class Cluster:
 
     @property
     def reader(self) -> Reader:
-        """The store, for looking."""
-        assert self._store is not None, "the cluster is a context manager"
-        return cast("Reader", self._store)
+        """The store, for looking once, whether it is up or down."""
+        assert self._open is not None, "the cluster is a context manager"
+        return cast("Reader", self._open)
+
+    def ask(self, question: Callable[[Reader], T]) -> T:
+        """Return what the store answers; again and again while it is down."""
+        answers: list[T] = []
+
+        def answered() -> bool:
+            try:
+                answers.append(question(self.reader))
+            except StoreUnavailableError:
+                return False
+            return True
+
+        until(answered, _GRACE_S, "the store answers")
+        return answers[0]
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return the nodes that are registered."""
+        return self.ask(lambda reader: reader.nodes())
+
+    def node_ids(self, worker: Worker) -> set[str]:
+        """Return the ids of the nodes that a worker is registered as."""
+        return {node.id for node in self.nodes() if node.pid == worker.pid}
 
     def runs(self, task_id: str | None = None) -> list[RunRecord]:
         """Return the records of all runs, or of all runs of a task, newest first."""
         found: list[RunRecord] = []
         while True:
             query = RunQuery(task_id=task_id, limit=_PAGE, offset=len(found))
-            page = self.reader.find_runs(query)
+            page = self.ask(partial(_runs, query=query))
             found += page
             if len(page) < _PAGE:
                 return found
@@ -204,7 +240,8 @@ class Cluster:
         """Return all tasks."""
         found: list[TaskRecord] = []
         while True:
-            page = self.reader.find_tasks(TaskQuery(limit=_PAGE, offset=len(found)))
+            query = TaskQuery(limit=_PAGE, offset=len(found))
+            page = self.ask(partial(_tasks, query=query))
             found += page
             if len(page) < _PAGE:
                 return found
@@ -217,37 +254,48 @@ class Cluster:
         """Return how many executions have begun so far; cheap."""
         return sum(worker.log.read_bytes().count(b'"begin"') for worker in self.workers)
 
-    def under_way(self) -> int:
-        """Return how many runs are not over."""
-        states = frozenset({RunState.PENDING, RunState.RUNNING})
-        return len(self.reader.find_runs(RunQuery(states=states, limit=_PAGE)))
-
     def await_rest(self, deadline_s: float) -> None:
         """Wait until all schedules have come to their end and no run is under way."""
+        until(lambda: not self._unplanned(1) and not self._under_way(1), deadline_s, self._unrest)
 
-        def at_rest() -> bool:
-            unfinished = self.reader.find_tasks(
-                TaskQuery(state=ScheduleState.SCHEDULED, limit=1, sort="next_run_time")
-            )
-            return not unfinished and not self.under_way()
+    def schedules(self) -> bool:
+        """Whether any schedule hasn't come to its end."""
+        return bool(self._unplanned(1))
 
-        until(at_rest, deadline_s, self._unrest)
+    def _unplanned(self, limit: int) -> list[TaskRecord]:
+        query = TaskQuery(state=ScheduleState.SCHEDULED, limit=limit)
+        return self.ask(partial(_tasks, query=query))
+
+    def _under_way(self, limit: int) -> list[RunRecord]:
+        states = frozenset({RunState.PENDING, RunState.RUNNING})
+        return self.ask(partial(_runs, query=RunQuery(states=states, limit=limit)))
 
     def _unrest(self) -> str:
-        waiting = self.reader.find_tasks(TaskQuery(state=ScheduleState.SCHEDULED))
-        states = frozenset({RunState.PENDING, RunState.RUNNING})
-        going = self.reader.find_runs(RunQuery(states=states))
-        return "\n".join(
-            [
-                f"the cluster is at rest ({sum(worker.alive for worker in self.workers)} workers)",
-                *(f"  {task.id} is due at {task.due_us}, {task.problem}" for task in waiting[:8]),
-                *(f"  {run}" for run in going[:8]),
-                *(f"  {node}" for node in self.reader.nodes()),
-            ]
-        )
+        lines = [f"the cluster is at rest ({sum(each.alive for each in self.workers)} workers)"]
+        lines += [
+            f"{task.id} is due at {task.due_us}, {task.problem}" for task in self._unplanned(8)
+        ]
+        lines += [str(each) for each in (*self._under_way(8), *self.nodes())]
+        return "\n  ".join(lines)
 
     def verdict(self, expected: list[Expected]) -> Report:
         """Have all that happened checked, and print how much that was."""
         report = check(expected, self.runs(), self.executions(), self.tasks())
         print(report)
         return report
+
+
+def _runs(reader: Reader, query: RunQuery) -> list[RunRecord]:
+    return reader.find_runs(query)
+
+
+def _tasks(reader: Reader, query: TaskQuery) -> list[TaskRecord]:
+    return reader.find_tasks(query)
+
+
+def _is_ready(worker: Worker) -> bool:
+    return worker.said("ready") is not None or not worker.alive
+
+
+def _told(worker: Worker) -> str:
+    return f"{worker.name} is ready:\n{worker.output.read_text(errors='replace')}"

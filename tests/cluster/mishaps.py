@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 from tickwork.interfaces import Reader, Store
 from tickwork.model.policies import RunState
-from tickwork.model.steps import Batch, Beat, LeaseRequest, PlanRequest, RunQuery
+from tickwork.model.steps import (
+    Batch,
+    Beat,
+    LeaseReply,
+    LeaseRequest,
+    PlanReply,
+    PlanRequest,
+    RunQuery,
+)
 
 __all__ = ["Mishap", "with_mishaps"]
 
@@ -19,8 +27,9 @@ __all__ = ["Mishap", "with_mishaps"]
 class Mishap(NamedTuple):
     """A signal at the first call of `step` that concerns a task or run of `task_id`.
 
-    `before` or after the step; `signal_number` is what the process gets. An `only_marks` one waits
-    for a batch with a mark in it. Each happens once in a life of a process.
+    `before` the step, or after one that did something about the task; `signal_number` is what the
+    process gets. An `only_marks` one waits for a batch with a mark in it. Each happens once in a
+    life of a process.
     """
 
     step: str
@@ -65,18 +74,28 @@ class _Step:
 
     def __call__(self, request: Any) -> Any:
         concerned = [each for each in self._waiting if _concerns(self._store, each, request)]
-        self._happen(concerned, before=True)
+        self._happen([each for each in concerned if each.before])
         reply = self._inner(request)
-        self._happen(concerned, before=False)
+        after = [each for each in concerned if not each.before]
+        self._happen([each for each in after if _has_done_something(reply, each.task_id)])
         return reply
 
-    def _happen(self, concerned: Sequence[Mishap], *, before: bool) -> None:
-        for mishap in concerned:
-            if mishap.before is before:
-                self._waiting.remove(mishap)
-                with self._beating:
-                    # To this very thread: one to the process lets it run on for a moment.
-                    signal.pthread_kill(get_ident(), signal.Signals(mishap.signal_number))
+    def _happen(self, mishaps: Sequence[Mishap]) -> None:
+        for mishap in mishaps:
+            self._waiting.remove(mishap)
+            with self._beating:
+                # To this very thread: one to the process lets it run on for a moment.
+                signal.pthread_kill(get_ident(), signal.Signals(mishap.signal_number))
+
+
+def _has_done_something(reply: Any, task_id: str) -> bool:
+    """Whether a step made or leased runs of a task; other steps than these two always do."""
+    if not isinstance(reply, PlanReply | LeaseReply):
+        return True
+    runs = [each.run for each in reply.leased]
+    if isinstance(reply, PlanReply):
+        runs += reply.recorded
+    return any(run.task_id == task_id for run in runs)
 
 
 def _concerns(store: Store, mishap: Mishap, request: Any) -> bool:

@@ -1,18 +1,15 @@
 """Tasks with schedules of which the fire times are known without asking the scheduler."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from tests.cluster.checker import Expected
 from tickwork.model.instants import SECOND, from_us
-from tickwork.model.policies import Delivery
+from tickwork.model.policies import Coalesce, Delivery
 
-__all__ = ["FIRES_A_SECOND", "Every", "a_mixture"]
-
-FIRES_A_SECOND = 3.7
-"""About how often a task of a mixture fires."""
+__all__ = ["Every", "a_mixture", "length_s"]
 
 _MS = 1_000
 
@@ -42,11 +39,14 @@ class Every:
 
     def expected(self, **changes: Any) -> Expected:
         """Return what the checker is to expect."""
+        grace_s = self.misfire_grace_s
         known: dict[str, Any] = {
             "task_id": self.id,
             "fire_times": self.fire_times(),
             "delivery": self.delivery,
             "max_instances": self.max_instances,
+            "coalesce": Coalesce(self.coalesce),
+            "misfire_grace_us": grace_s and round(grace_s * SECOND),
         }
         return Expected(**{**known, **changes})
 
@@ -69,31 +69,39 @@ class Every:
         }
 
 
-def a_mixture(random: Random, count: int, start_us: int, length_s: float) -> list[Every]:
-    """Return tasks of all sorts that fire for `length_s`: each policy meets each kind of function.
+def a_mixture(random: Random, count: int, start_us: int, fires: int) -> list[Every]:
+    """Return tasks of all sorts that have `fires` fire times: each policy meets each function.
 
-    Executions are short but for some, which a kill then
-    meets in the middle.
+    Executions are short but for some, which a kill then meets in the middle.
     """
-    tasks = []
-    for number in range(count):
-        interval_us = random.choice((100, 200, 250, 400, 500, 1_000)) * _MS
-        begins_us = start_us + random.randrange(0, interval_us)
-        coalesce = ("all", "latest", "earliest", "all")[number // 4 % 4]
-        delivery = (Delivery.AT_LEAST_ONCE, Delivery.AT_MOST_ONCE)[number // 2 % 2]
-        short_s = interval_us / SECOND / 4
-        tasks.append(
-            Every(
-                id=f"{coalesce}-{delivery}-{number}",
-                interval_us=interval_us,
-                start_us=begins_us,
-                end_us=start_us + round(length_s * SECOND),
-                coalesce=coalesce,
-                delivery=delivery,
-                coroutine=bool(number % 2),
-                duration_s=random.choice((0.0, 0.0, short_s, 1.5 * short_s)),
-                max_instances=random.choice((1, 1, 1, 3)),
-                misfire_grace_s=1.0 if number % 8 == 5 else None,
-            )
-        )
-    return tasks
+    endless = [_one_of_a_mixture(random, number, start_us) for number in range(count)]
+    end_us = start_us
+    while sum(len(replace(task, end_us=end_us).fire_times()) for task in endless) < fires:
+        end_us += 10 * _MS
+    return [replace(task, end_us=end_us) for task in endless]
+
+
+def _one_of_a_mixture(random: Random, number: int, start_us: int) -> Every:
+    interval_us = random.choice((100, 200, 250, 400, 500, 1_000)) * _MS
+    begins_us = start_us + random.randrange(0, interval_us)
+    coalesce = ("all", "latest", "earliest", "all")[number // 4 % 4]
+    delivery = (Delivery.AT_LEAST_ONCE, Delivery.AT_MOST_ONCE)[number // 2 % 2]
+    short_s = interval_us / SECOND / 4
+    return Every(
+        id=f"{coalesce}-{delivery}-{number}",
+        interval_us=interval_us,
+        start_us=begins_us,
+        end_us=begins_us,
+        coalesce=coalesce,
+        delivery=delivery,
+        coroutine=bool(number % 2),
+        duration_s=random.choice((0.0, 0.0, short_s, 1.5 * short_s)),
+        max_instances=random.choice((1, 1, 1, 3)),
+        misfire_grace_s=1.0 if number % 8 == 5 else None,
+    )
+
+
+def length_s(tasks: Sequence[Every]) -> float:
+    """Return for how long tasks fire."""
+    first_us, last_us = min(task.start_us for task in tasks), max(task.end_us for task in tasks)
+    return (last_us - first_us) / SECOND

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.checker import Execution, Expected, check
 from tickwork.model.definition import Definition
-from tickwork.model.policies import Delivery, RunState, Source
+from tickwork.model.policies import Coalesce, Delivery, RunState, Source
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.triggers import IntervalTrigger
 
@@ -29,6 +29,7 @@ def a_run(first_us: int, last_us: int | None = None, **changes: Any) -> RunRecor
         last_us=last_us,
         fire_count=(last_us - first_us) // 1_000 + 1,
         attempt=1,
+        created_us=last_us + 100,
         started_us=last_us,
         finished_us=last_us + 100,
     )
@@ -129,7 +130,6 @@ GOOD: dict[str, Spoil] = {
     "as it should be": lambda history: history,
     "executed again after a crash": History.crash,
     "several fire times folded into one run": History.fold,
-    "a range was missed": lambda history: history.record(RunState.MISSED),
     "a range was skipped": lambda history: history.record(RunState.SKIPPED),
     "lost, as at_most_once says": lambda history: history.expect(delivery=AT_MOST_ONCE).lose(
         crashes=1
@@ -142,6 +142,23 @@ GOOD: dict[str, Spoil] = {
         history.expect(removed=True)
         .run(4, state=RunState.CANCELLED, attempt=0, started_us=None)
         .unexecuted(4)
+    ),
+    "missed, later than its grace": lambda history: history.expect(misfire_grace_us=50).record(
+        RunState.MISSED
+    ),
+    "folded into the latest": lambda history: history.expect(coalesce=Coalesce.LATEST).fold(),
+    "folded into the earliest": lambda history: history.expect(coalesce=Coalesce.EARLIEST).fold(
+        fire_us=2_000
+    ),
+    "a range was skipped of which each would have had a run": lambda history: history.expect(
+        coalesce=Coalesce.ALL
+    ).record(RunState.SKIPPED),
+    "early by no more than clocks are apart": lambda history: history.expect(early_us=10).execution(
+        1, started_us=1_990
+    ),
+    "instants are told as well as clocks are known": lambda history: history.expect(clocks_us=50),
+    "instants of the last attempt": lambda history: (
+        history.expect(clocks_us=50).crash().run(1, finished_us=9_100)
     ),
     "a run by hand has no slot": lambda history: history.add(
         replace(
@@ -223,7 +240,27 @@ BAD: dict[str, tuple[dict[str, int], Spoil]] = {
     ),
     "a missed run was executed": (
         {"executed": 1},
-        lambda history: history.run(1, state=RunState.MISSED),
+        lambda history: history.expect(misfire_grace_us=50).run(1, state=RunState.MISSED),
+    ),
+    "missed, although any time is good": (
+        {"missed": 1},
+        lambda history: history.record(RunState.MISSED),
+    ),
+    "missed within its grace": (
+        {"missed": 1},
+        lambda history: history.expect(misfire_grace_us=100).record(RunState.MISSED),
+    ),
+    "folded, although each has its own run": (
+        {"folded": 1},
+        lambda history: history.expect(coalesce=Coalesce.ALL).fold(),
+    ),
+    "folded into another than the latest": (
+        {"folded": 1},
+        lambda history: history.expect(coalesce=Coalesce.LATEST).fold(fire_us=3_000),
+    ),
+    "folded into another than the earliest": (
+        {"folded": 1},
+        lambda history: history.expect(coalesce=Coalesce.EARLIEST).fold(),
     ),
     "a skipped run was executed": (
         {"executed": 1},
@@ -241,6 +278,10 @@ BAD: dict[str, tuple[dict[str, int], Spoil]] = {
         {"repeated": 1},
         lambda history: history.crash().execution(1, attempt=2),
     ),
+    "a later lease is an earlier attempt": (
+        {"repeated": 1},
+        lambda history: history.crash().execution(1, attempt=2).execution(-1, attempt=1),
+    ),
     "at_most_once, executed twice": (
         {"repeated": 1},
         lambda history: history.expect(delivery=AT_MOST_ONCE).crash(),
@@ -254,6 +295,22 @@ BAD: dict[str, tuple[dict[str, int], Spoil]] = {
     "executed before it is due": (
         {"early": 1},
         lambda history: history.execution(1, started_us=1_990),
+    ),
+    "early by more than clocks are apart": (
+        {"early": 1},
+        lambda history: history.expect(early_us=9).execution(1, started_us=1_990),
+    ),
+    "a run tells of another beginning": (
+        {"clock": 1},
+        lambda history: history.expect(clocks_us=50).run(1, started_us=2_100),
+    ),
+    "a run tells of another end": (
+        {"clock": 1},
+        lambda history: history.expect(clocks_us=50).run(1, finished_us=1_999),
+    ),
+    "a run tells of no beginning": (
+        {"clock": 1},
+        lambda history: history.expect(clocks_us=50).run(1, started_us=None),
     ),
     "two at a time, where one may": (
         {"overlap": 1},

@@ -2,8 +2,8 @@
 
 `python -m tests.cluster.worker CONFIG`, where CONFIG is the path of the JSON text of a
 `WorkerConfig`. It says `ready` when it is started, stops cleanly on SIGTERM (and then says what
-the stop left), and ends at once when its standard input is closed, so that no worker outlives the
-test that started it.
+the stop left, and which faults there were), and ends at once when its standard input is closed, so
+that no worker outlives the test that started it.
 """
 
 import json
@@ -16,11 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.clocks import WrongClock
+from tests.cluster.faults import Faults, faulty
 from tests.cluster.mishaps import Mishap, with_mishaps
 from tests.cluster.recording import ExecutionLog, RecordingEventLoop, RecordingThreadPool
 from tickwork import Scheduler
 from tickwork.model.instants import SECOND
 from tickwork.scheduler.loop import LoopSettings
+from tickwork.testing import FaultyStore
 from tickwork.wiring import build_store
 
 __all__ = ["WorkerConfig"]
@@ -28,15 +31,21 @@ __all__ = ["WorkerConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """What a worker is told; `log` is where it writes its executions down."""
+    """What a worker is told.
 
-    url: str
+    `log` is where it writes its executions down; its clock is fast by `fast_s`.
+    """
+
+    store: str | dict[str, Any]
     log: str
     lease_s: float = 2.0
     beat_s: float = 0.5
     poll_s: float = 0.1
+    prune_s: float = 60.0
     max_workers: int = 8
     stop_within_s: float = 10.0
+    fast_s: float = 0.0
+    faults: Faults | None = None
     mishaps: tuple[Mishap, ...] = ()
 
     @classmethod
@@ -44,11 +53,13 @@ class WorkerConfig:
         """Return what `write` wrote."""
         words: dict[str, Any] = json.loads(path.read_text())
         mishaps = tuple(Mishap(**each) for each in words.pop("mishaps"))
-        return cls(**words, mishaps=mishaps)
+        faults = words.pop("faults")
+        return cls(**words, faults=faults and Faults(**faults), mishaps=mishaps)
 
     def write(self, path: Path) -> None:
         """Write it for the worker."""
         words = {each.name: getattr(self, each.name) for each in fields(self)}
+        words["faults"] = self.faults and self.faults._asdict()
         words["mishaps"] = [each._asdict() for each in self.mishaps]
         path.write_text(json.dumps(words))
 
@@ -58,6 +69,7 @@ class WorkerConfig:
             lease_us=round(self.lease_s * SECOND),
             beat_us=round(self.beat_s * SECOND),
             poll_us=round(self.poll_s * SECOND),
+            prune_us=round(self.prune_s * SECOND),
             max_history=10**6,
         )
 
@@ -74,12 +86,16 @@ def main(config: WorkerConfig) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     log = ExecutionLog(Path(config.log))
+    store = build_store(config.store)
+    if config.faults:
+        store = faulty(store, config.faults)
     scheduler = Scheduler(
-        with_mishaps(build_store(config.url), config.mishaps),
+        with_mishaps(store, config.mishaps),
         executors={
             "threadpool": RecordingThreadPool(log, config.max_workers),
             "asyncio": RecordingEventLoop(log),
         },
+        clock=WrongClock(config.fast_s),
         settings=config.settings(),
     )
     scheduler.start()
@@ -87,6 +103,8 @@ def main(config: WorkerConfig) -> None:
     stopping.wait()
     report = scheduler.stop(timeout=config.stop_within_s)
     print("stopped", json.dumps(report._asdict()), flush=True)
+    if isinstance(store, FaultyStore):
+        print("faults", json.dumps([*store.faults.items()]), flush=True)
 
 
 if __name__ == "__main__":

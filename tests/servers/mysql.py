@@ -3,9 +3,10 @@
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pymysql
@@ -31,7 +32,7 @@ _SETTINGS = {
 class MariaDBServer:
     """A server on a port of this machine only; its superuser is `root`, without a password."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         own(folder)
         self._port = _free_port()
         self._data = f"--datadir={folder / 'data'}"
@@ -45,7 +46,7 @@ class MariaDBServer:
             f"--pid-file={folder / 'pid'}",
             f"--tmpdir={folder}",
             "--skip-name-resolve",
-            *(f"--{name}={value}" for name, value in _SETTINGS.items()),
+            *(f"--{name}={value}" for name, value in {**_SETTINGS, **settings}.items()),
         ]
         self._process = ServerProcess(command, folder / "log", self._answers)
 
@@ -100,13 +101,15 @@ def _program(name: str) -> str:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[MariaDBServer]:
-    """Run a server of its own in a folder.
+def serving(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[MariaDBServer]:
+    """Run a server of its own in a folder; `settings` are the words of its command line.
 
     Raises:
         FileNotFoundError: there is no MariaDB here.
     """
-    server = MariaDBServer(folder)
+    server = MariaDBServer(folder, settings)
     try:
         server.start()
         yield server

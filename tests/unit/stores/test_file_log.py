@@ -1,5 +1,6 @@
 """The log of a file store: torn ends, damage, renewal, and clients that are behind."""
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.stores.file_mishaps import FailingDisk
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord
-from tickwork.model.steps import Edit, PruneRequest
+from tickwork.model.steps import Deferral, Edit, PruneRequest
 from tickwork.stores.file import FileStore, log
 from tickwork.stores.file.steps import holds_steps, sealed, steps_in
 from tickwork.testing.store_contract import Bench
@@ -33,25 +35,25 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._clients: list[Bench] = []
+        self.clients: list[Bench] = []
 
     def client(self) -> Bench:
         """Return another client, open."""
         store = FileStore(self.path, durability="normal")
         bench = Bench(store, store)
-        bench._made = count(1_000 * len(self._clients))  # noqa: SLF001
-        bench._registered.update(*(each._registered for each in self._clients))  # noqa: SLF001
+        bench._made = count(1_000 * len(self.clients))  # noqa: SLF001
+        bench._registered.update(*(each._registered for each in self.clients))  # noqa: SLF001
         bench.open()
-        self._clients.append(bench)
+        self.clients.append(bench)
         return bench
 
     def close(self) -> None:
-        for bench in self._clients:
+        for bench in self.clients:
             bench.close()
 
     def crash(self) -> None:
         """End all clients as a crash does."""
-        for bench in self._clients:
+        for bench in self.clients:
             assert isinstance(bench.store, FileStore)
             bench.store.forsake()
 
@@ -188,9 +190,14 @@ def test_a_client_that_missed_new_logs_has_everything(folder: Folder, missed: in
     one.register(NODE)
     one.put(task("a", None, max_instances=9))
     assert two.task("a") == one.task("a")
+    assert isinstance(two.store, FileStore)
+    opened = two.store._open  # noqa: SLF001
+    held = opened._shelves  # noqa: SLF001
     for number in range(missed):
         one.edit(runs_now(pending(None, T0 + number)), "a")
     assert two.dump() == one.dump()
+    # What it holds is brought up to date, as long as the log that it has read is the last but one.
+    assert (opened._shelves is held) == (missed == 1)  # noqa: SLF001
     two._registered.add(NODE)  # noqa: SLF001
     leased = two.lease(now_us=T0 + MINUTE).leased
     assert len(leased) == missed
@@ -198,7 +205,36 @@ def test_a_client_that_missed_new_logs_has_everything(folder: Folder, missed: in
     assert {run.state for run in two.runs()} == {RunState.COMPLETED}
 
 
-def test_clients_release_what_is_queued_in_turn(folder: Folder) -> None:
+@pytest.mark.usefixtures("renewing")
+def test_what_was_read_before_an_error_is_not_forgotten(folder: Folder) -> None:
+    store = FileStore(folder.path)
+    one, two = folder.client(), Bench(store, store)
+    two.open()
+    one.put(task("a", None))
+    store._open._log.disk = FailingDisk(0)  # noqa: SLF001
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        two.dump()
+    assert two.dump() == one.dump()
+    assert two.task("a") == task("a", None)
+    two.close()
+
+
+def test_a_new_log_that_does_not_go_on_from_the_old_one_is_read_whole(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """As when a backup is put back beneath a client that goes on."""
+    other = Folder(tmp_path / "other")
+    for number, each in enumerate([folder, other]):
+        bench = each.client()
+        bench.put(task("a", None))
+        bench.edit(runs_now(*[pending(None)] * (1 + number)), "a")
+    other.crash()
+    shutil.copy(other.log, folder.path / "runs-2.jsonl")
+    [client] = folder.clients
+    assert len(client.runs()) == 2
+
+
+def testclients_release_what_is_queued_in_turn(folder: Folder) -> None:
     one, two = folder.client(), folder.client()
     one.register(NODE)
     two._registered.add(NODE)  # noqa: SLF001
@@ -211,7 +247,7 @@ def test_clients_release_what_is_queued_in_turn(folder: Folder) -> None:
         assert one.active() == two.active()
 
 
-def test_clients_cancel_what_is_queued_elsewhere(folder: Folder) -> None:
+def testclients_cancel_what_is_queued_elsewhere(folder: Folder) -> None:
     one, two = folder.client(), folder.client()
     one.register(NODE)
     run, _ = one.leased_with_queue(T0, T0 + 1, T0 + 2)
@@ -267,17 +303,35 @@ def test_fences_grow_over_new_logs_and_pruned_runs(
     assert fences == sorted(set(fences))
 
 
+def test_what_is_forgotten_leaves_nothing_behind(folder: Folder) -> None:
+    one, two = folder.client(), folder.client()
+    one.register(NODE)
+    one.put(task("a", None))
+    one.edit(runs_now(pending(None)), "a")
+    assert len(two.runs()) == 1
+    [leased] = one.lease().leased
+    one.finish(finished(leased.run))
+    one.store.prune(PruneRequest({"a": 0}, 0))
+    for bench in (one, two):
+        assert bench.runs() == []
+        assert isinstance(bench.store, FileStore)
+        shelves = bench.store._open._shelves  # noqa: SLF001
+        assert (shelves._offers, shelves._histories, shelves.slots) == ({}, {}, set())  # noqa: SLF001
+    assert [dict(each) for each in shelves.leased.values()] == [{}]
+
+
 def test_looking_and_polling_write_nothing(folder: Folder) -> None:
     one, two = folder.client(), folder.client()
     one.register(NODE)
     two._registered.add(NODE)  # noqa: SLF001
     one.leased_with_queue(T0, T0 + 1)
-    one.put(task("later", T0 + MINUTE))
-    size = folder.log.stat().st_size
+    one.put(task("later", T0 + MINUTE), task("deferred"))
+    files = [folder.log, *(folder.path / "tasks").iterdir()]
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
     for bench in (one, two):
-        bench.plan()
+        bench.plan(lambda _: Deferral("not here"))
         bench.lease()
         bench.recover(held=frozenset(run.id for run in bench.runs()))
         bench.dump()
         bench.store.prune(PruneRequest({"task": 9}, 0))
-    assert folder.log.stat().st_size == size
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in files] == before

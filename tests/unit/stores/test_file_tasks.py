@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.steps import Edit
-from tickwork.stores.file import FileStore
+from tickwork.stores.file import FileStore, disk
 from tickwork.stores.file.names import file_name, id_of
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import MINUTE, T0, pending, removed, runs_now, task
@@ -279,6 +280,22 @@ def test_other_files_are_nobodys_business(folder: Folder) -> None:
     (folder.path / "tasks" / "task.json~").write_text("an editor's", "utf-8")
     assert folder.again().dump().tasks == {}
     assert len(list((folder.path / "tasks").iterdir())) == 2
+
+
+@pytest.mark.parametrize("takes_too_long", [False, True])
+def test_closing_syncs_files_unless_there_are_too_many(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, *, takes_too_long: bool
+) -> None:
+    monkeypatch.setattr(disk, "_MANY", 1)
+    if takes_too_long:
+        monkeypatch.setattr(sys, "platform", "darwin")
+    folder.bench.put(task("a", None), task("b", None))
+    folder.bench.close()
+    [log] = folder.path.glob("runs-*")
+    assert (b'"mark":"synced"' in log.read_bytes()) is not takes_too_long
+    folder.file("a").unlink()
+    # The log knows better as long as the files may be what a power cut has left.
+    assert set(folder.again().dump().tasks) == ({"a", "b"} if takes_too_long else {"b"})
 
 
 # --- when they can't be written ---------------------------------------------------------------

@@ -137,7 +137,7 @@ WRITES: list[Callable[[Bench], object]] = [
 
 
 def test_a_locked_database_is_unavailable(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SQLite, "busy_ms", 20)
+    monkeypatch.setattr(SQLite, "lock_s", 0.02)
     place.bench.open()
     bench = place.bench
     bench.put(task())

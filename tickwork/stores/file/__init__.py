@@ -22,17 +22,17 @@ wrote anything, that costs three calls of `stat`, however much is stored.
    for the disk; a mark in the log says so. If that didn't happen, because of a crash or a full
    disk, then whoever takes the next step, in whatever process, does it first. Doing it twice does
    no harm, since the files say where the tasks stand and not what changed.
-5. *Synced.* When a client closes, or the log is renewed, the files of all tasks changed since the
-   last time are on the disk, and a mark says so. Before that, a power cut may have lost some: who
-   opens the folder compares files with what the log says of their tasks, and writes again what is
-   behind.
+5. *Synced.* When a client closes, the files of all tasks changed since the last time are on the
+   disk, and a mark says so. Before that, a power cut may have lost some: who opens the folder
+   compares files with what the log says of their tasks, and writes again what is behind.
 
 Nothing is lost, because the log has everything that has no file on the disk. Nothing is doubled or
 folded twice, because a step is one sealed piece, and because each run is a whole record under its
 id: reading one twice changes nothing.
 
 **The log** says runs whole, so that the newest line of a run counts. It is renewed when most of it
-is history: what is kept goes into the next file, which gets its name only when it is on the disk.
+is history: what is kept of runs, and of tasks what was changed since their files were synced, goes
+into the next file, which gets its name only when it is on the disk.
 
 **People.** The file of a task is the truth about it as soon as the log has been synced: while
 nothing is running, and after a clean end, it may be edited, removed or put back, and that counts at

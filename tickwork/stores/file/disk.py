@@ -16,7 +16,7 @@ __all__ = ["Disk"]
 
 _NEW = ".new"
 _MANY = 500
-"""From how many files on one `sync` of everything costs less than one of each."""
+"""From how many files on they aren't synced one by one."""
 
 
 class Disk:
@@ -78,14 +78,18 @@ class Disk:
                 self.sync(file)
         self.replace(new, f"{folder}{os.sep}{name}")
 
-    def sync_all(self, folder: str, names: Sequence[str]) -> None:
-        """Return when files of a folder can't be lost; those that are gone stay gone."""
-        if len(names) >= _MANY and sys.platform == "linux":
-            # Waits for the disk there; elsewhere it may return before.
-            os.sync()
-            return
+    def sync_all(self, folder: str, names: Sequence[str]) -> bool:
+        """Return true when files of a folder can't be lost, and those that are gone stay gone.
+
+        False at once where that would take too long.
+        """
+        if len(names) >= _MANY:
+            if sys.platform == "linux":
+                # Waits for the disk there; elsewhere it may return before.
+                os.sync()
+            return sys.platform == "linux"
         for name in names:
             with suppress(FileNotFoundError), FileIO(f"{folder}{os.sep}{name}", "r+b") as file:
                 self.sync(file)
-        if names:
-            self.sync_folder(folder)
+        self.sync_folder(folder)
+        return True

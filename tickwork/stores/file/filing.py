@@ -7,7 +7,7 @@ again. Of tasks that the log says nothing about (since its files were known to b
 files count alone: one that was removed is no task any more, one that was added is one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import FileIO
 from os import DirEntry, scandir, sep
 from pathlib import Path
@@ -44,9 +44,9 @@ class TaskFiles:
         return bool(self._behind)
 
     @property
-    def unsure(self) -> bool:
-        """Whether some files may be lost in a power cut."""
-        return bool(self._unsure)
+    def unsure(self) -> Iterable[str]:
+        """The tasks whose files may be lost in a power cut, or come back."""
+        return self._unsure.keys()
 
     def note(self, task_id: str) -> None:
         """Note that the log says something new of a task."""
@@ -68,9 +68,9 @@ class TaskFiles:
             else:
                 self._disk.put(self._folder, name, self._papers.file_of_task(task), durable=False)
 
-    def sync(self) -> None:
-        """Have on the disk what may be lost so far."""
-        self._disk.sync_all(self._folder, [file_name(each) for each in self._unsure])
+    def sync(self) -> bool:
+        """Have on the disk what may be lost so far; false where that takes too long."""
+        return self._disk.sync_all(self._folder, [file_name(each) for each in self._unsure])
 
     # --- reading ------------------------------------------------------------------------------
 

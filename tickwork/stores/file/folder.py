@@ -101,9 +101,9 @@ class Folder:
             if self._files.unsure and not self._stale:
                 # What fails here is done by whoever opens the folder next.
                 with suppress(StoreUnavailableError), self.changing() as shelves:
-                    self._files.sync()
-                    self._log.append([], shelves.fence, mark=Mark.SYNCED)
-                    self._files.note_filed(sure=True)
+                    if self._files.sync():
+                        self._log.append([], shelves.fence, mark=Mark.SYNCED)
+                        self._files.note_filed(sure=True)
         finally:
             with self._turn:
                 self.let_go()
@@ -163,7 +163,7 @@ class Folder:
             for kind, data in said.items():
                 self._take_line(kind, data, have_task)
         if step.mark is not None:
-            self._files.note_filed(sure=self._known_mark(step.mark) is not Mark.FILED)
+            self._files.note_filed(sure=self._known_mark(step.mark) is Mark.SYNCED)
 
     def _known_mark(self, word: str) -> Mark:
         try:
@@ -206,7 +206,7 @@ class Folder:
         said: dict[str, _Paper | None] = {}
         for step in self._log.begin():
             self._take(step, said.__setitem__)
-            if step.mark in {Mark.BASE, Mark.SYNCED}:
+            if step.mark == Mark.SYNCED:
                 said.clear()
         if self._log.is_new:
             self._disk.make_folder(self.path / "tasks")
@@ -254,11 +254,7 @@ class Folder:
         # Tasks first: others count their runs when they come.
         shelves = self._shelves
         for task_id in changes.tasks:
-            task = shelves.tasks.get(task_id)
-            if task is None:
-                yield line({"removed": task_id})
-            else:
-                yield self._papers.line_of_task(task)
+            yield self._line_of(task_id)
         for run, before in changes.runs.values():
             if run != before and run.id in shelves.runs:
                 yield line({"run": run_paper(run)})
@@ -271,14 +267,16 @@ class Folder:
             elif node is not None and node != was:
                 yield line({"node": node_document(node)})
 
+    def _line_of(self, task_id: str) -> bytes:
+        task = self._shelves.tasks.get(task_id)
+        return line({"removed": task_id}) if task is None else self._papers.line_of_task(task)
+
     def _tidy(self) -> None:
         """Do what the next one would have to do otherwise; nothing hangs on it."""
         with suppress(OSError):
             self._file_tasks()
             if self._log.overgrown:
-                self._files.sync()
                 self._log.renew(self._base(), self._shelves.fence)
-                self._files.note_filed(sure=True)
 
     def _file_tasks(self) -> None:
         if self._files.behind:
@@ -287,8 +285,10 @@ class Folder:
             self._files.note_filed(sure=False)
 
     def _base(self) -> Iterator[bytes]:
-        """Yield all that is kept of runs and nodes."""
+        """Yield all that is kept of runs and nodes, and of tasks what only the log keeps safe."""
         yield line({"log": _VERSION})
+        for task_id in self._files.unsure:
+            yield self._line_of(task_id)
         for run in self._shelves.runs.values():
             yield line({"run": run_paper(run)})
         for node in self._shelves.nodes.values():

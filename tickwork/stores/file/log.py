@@ -88,6 +88,8 @@ class Log:
             return
         path = self._path(self._generation)
         self._file = FileIO(path, "r+b")
+        # Whoever gave it its name may have died before that was sure.
+        self.disk.sync_folder(str(self._folder))
         for step in self._read():
             if not self._base_size:
                 self._base_size = step.end
@@ -115,7 +117,7 @@ class Log:
         rest = list(self._read())
         number = self.number
         if self._durable:
-            # Whoever gave it its name may have died before that was sure.
+            # As when one begins to read it.
             self.disk.sync_folder(str(self._folder))
         self.close()
         try:

@@ -24,9 +24,9 @@ class Mark(StrEnum):
     """What a step says about those before it."""
 
     BASE = "base"
-    """It is the beginning of a log; all files of tasks are on the disk."""
+    """It is the beginning of a log. The files of all tasks say what the log says."""
     FILED = "filed"
-    """The files of all tasks say what the log says."""
+    """They say it now."""
     SYNCED = "synced"
     """They are on the disk, too: what they say now, if anything else, was said by people."""
 

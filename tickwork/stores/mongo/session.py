@@ -1,6 +1,7 @@
 """What the steps of a MongoDB store share: collections, clock, fences; and the indexes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import sample
 from secrets import token_hex
 
 from pymongo import IndexModel
@@ -8,7 +9,7 @@ from pymongo import IndexModel
 from tickwork.errors import LeaseLostError, NotFoundError, StoreError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.definition import DefinitionCodec
-from tickwork.stores.mongo.collection import Collection, asking
+from tickwork.stores.mongo.collection import Collection, Document
 from tickwork.stores.mongo.database import Database
 
 __all__ = ["PRESENT", "Session", "new_token", "opened"]
@@ -33,12 +34,43 @@ _RUNS = (
     ),
     IndexModel([("task_id", 1), ("_id", 1)]),
     IndexModel("available_us", sparse=True),
+    IndexModel([("suspect", 1), ("available_us", 1)], partialFilterExpression={"suspect": True}),
     IndexModel("node", sparse=True),
     IndexModel("open_of", sparse=True),
     IndexModel([("queued_of", 1), ("queued_us", 1)], sparse=True),
     IndexModel("follows_of", sparse=True),
     IndexModel("draft", sparse=True),
 )
+
+
+_SPREAD = 4
+_REMEMBERED = 8
+
+
+class Crowd:
+    """Others who plan or lease the same documents at the same time.
+
+    All of them look for the oldest first, and of those who find the same only one succeeds. While
+    others were met lately, a step looks further, and takes a part of what it finds by chance.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def note(self, *, met: bool) -> None:
+        """Remember whether others were quicker."""
+        self._left = _REMEMBERED if met else max(0, self._left - 1)
+
+    def widened(self, limit: int) -> int:
+        """Return how many documents to look for in order to take up to `limit`."""
+        return limit * _SPREAD if self._left else limit
+
+    def share(self, found: list[Document], limit: int) -> list[Document]:
+        """Return up to `limit` documents of those that were found, in their order."""
+        if len(found) <= limit:
+            return found
+        places = sample(range(len(found)), limit)
+        return [found[place] for place in sorted(places)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +83,7 @@ class Session:
     nodes: Collection
     counters: Collection
     environment: StoreEnvironment
+    crowd: Crowd = field(default_factory=Crowd)
 
     @property
     def codec(self) -> DefinitionCodec:
@@ -90,7 +123,7 @@ def opened(database: Database, prefix: str, environment: StoreEnvironment) -> Se
     if version is None and environment.existing:
         raise NotFoundError(f"no scheduler has used {database!r} with the prefix {prefix!r} yet")
     if version is None:
-        _create(session, prefix)
+        _create(session)
     elif version["value"] > _SCHEMA:
         raise StoreError(
             f"{database!r} has schema version {version['value']}, this tickwork knows {_SCHEMA}: "
@@ -99,11 +132,9 @@ def opened(database: Database, prefix: str, environment: StoreEnvironment) -> Se
     return session
 
 
-def _create(session: Session, prefix: str) -> None:
-    inner = session.database.inner
-    with asking():
-        inner[f"{prefix}tasks"].create_indexes(list(_TASKS))
-        inner[f"{prefix}runs"].create_indexes(list(_RUNS))
+def _create(session: Session) -> None:
+    session.tasks.index(_TASKS)
+    session.runs.index(_RUNS)
     # Last: with it, everything is there.
     session.counters.add([{"_id": "fence", "value": 0}, {"_id": "schema", "value": _SCHEMA}])
 

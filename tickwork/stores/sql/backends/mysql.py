@@ -4,7 +4,6 @@ Every transaction is READ COMMITTED: rows are locked before anything is decided 
 the gaps between rows, which REPEATABLE READ locks as well, would only make neighbours wait.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -19,7 +18,6 @@ from sqlalchemy import (
     FromClause,
     MetaData,
     Table,
-    bindparam,
     column,
     create_engine,
     delete,
@@ -40,7 +38,6 @@ from tickwork.stores.sql.schema import Tables
 
 __all__ = ["MySQL"]
 
-_FEW = 5_000
 _DEADLOCK = 1213
 _FOUND_ROWS = 1 << 1
 _CHECKED = "tickwork_checked"
@@ -119,13 +116,6 @@ class MySQL(Backend):
         fences = Table(tables.fences, MetaData(), Column("value", BigInteger, primary_key=True))
         mine = func.last_insert_id()
         return insert(fences), delete(fences).where(fences.c.value == mine), select(mine)
-
-    def listed(self, name: str, values: Sequence[str]) -> Any:
-        if len(values) <= _FEW:
-            return None
-        columns = "value VARCHAR(16000) CHARACTER SET utf8mb4 PATH '$'"
-        array = text(f"SELECT value FROM JSON_TABLE(:{name}, '$[*]' COLUMNS ({columns})) AS given")  # noqa: S608  our own words
-        return array.bindparams(bindparam(name, json.dumps(values))).columns(column("value"))
 
     def fresh(self, types: Sequence[TypeEngine[Any]]) -> FromClause | None:
         columns = ", ".join(f"c{at} {_type(kind)} PATH '$.c{at}'" for at, kind in enumerate(types))

@@ -1,0 +1,221 @@
+"""What steps ask of the server: few commands for many documents, and none that reads all."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
+
+from tests.unit.stores.mongo_place import Place, placed
+from tickwork.interfaces import StoreEnvironment
+from tickwork.model.steps import Edit, Eligibility, Mark, PruneRequest, TaskQuery
+from tickwork.testing.store_contract.bench import (
+    ALL_EXECUTORS,
+    EXECUTOR,
+    MINUTE,
+    NODE,
+    OTHER,
+    T0,
+    Bench,
+    decide_never,
+    finished,
+    given_back,
+    pending,
+    queued,
+    removed,
+    runs_now,
+    task,
+)
+
+MANY = 260
+"""More than one command names."""
+
+
+class Sent(CommandListener):
+    """The commands that a client sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[Mapping[str, Any]] = []
+
+    def started(self, event: Any) -> None:
+        if event.command_name not in {"hello", "ping", "endSessions"}:
+            self.commands.append(event.command)
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return Sent()
+
+
+@pytest.fixture
+def place(mongodb_url: str) -> Iterator[Place]:
+    with placed(mongodb_url) as place:
+        yield place
+
+
+@pytest.fixture
+def bench(place: Place, sent: Sent) -> Iterator[Bench]:
+    """A bench over one client, whose commands are noted."""
+    client: MongoClient[dict[str, Any]] = MongoClient(place.url, event_listeners=[sent])
+    with closing(client):
+        store = place.store(client)
+        bench = Bench(store, store)
+        store.open(StoreEnvironment(bench.codec, lambda: bench.now_us, simulated=True))
+        bench.register(NODE, OTHER)
+        yield bench
+        bench.close()
+
+
+def _counted(sent: Sent, step: Callable[[], object]) -> Counter[str]:
+    """Return how many commands of which name a step sends."""
+    sent.commands.clear()
+    step()
+    return Counter(next(iter(command)) for command in sent.commands)
+
+
+def test_an_idle_look_is_a_few_reads(bench: Bench, sent: Sent) -> None:
+    bench.put(task("later", T0 + MINUTE), task("never", None))
+    assert _counted(sent, lambda: bench.plan(decide_never)) == {"find": 2}
+    assert _counted(sent, bench.lease) == {"find": 1}
+
+
+def test_many_tasks_are_planned_with_few_commands(bench: Bench, sent: Sent) -> None:
+    bench.put(*(task(f"t{each:03}") for each in range(MANY)))
+    plan = lambda: bench.plan(capacity={EXECUTOR: 10})  # noqa: E731
+    counted = _counted(sent, plan)
+    # More than are named at once are counted twice.
+    assert counted.pop("aggregate") == 2
+    # Large answers come in pieces.
+    counted.pop("getMore", 0)
+    assert counted == {"find": 4, "findAndModify": 1, "insert": 1, "update": 3}
+    assert len(bench.runs()) == MANY
+
+
+def test_many_runs_are_leased_and_finished_with_few_commands(bench: Bench, sent: Sent) -> None:
+    bench.put(*(task(f"t{each:03}") for each in range(MANY)))
+    bench.plan(capacity={})
+    counted = _counted(sent, bench.lease)
+    counted.pop("getMore", 0)
+    assert counted == {"find": 3 + 2 + 2 + 1, "findAndModify": 1, "update": 2}
+    runs = bench.runs()
+    assert _counted(sent, lambda: bench.finish(*(Mark(run.id, run.fence, T0) for run in runs))) == {
+        "update": 1
+    }
+    over = _counted(sent, lambda: bench.finish(*map(finished, runs)))
+    assert over == {"update": 1, "distinct": 2}
+
+
+def test_many_tasks_are_added_and_changed_with_few_commands(bench: Bench, sent: Sent) -> None:
+    tasks = [task(f"t{each:03}") for each in range(MANY)]
+    added = _counted(sent, lambda: bench.put(*tasks))
+    assert added == {"find": 2, "insert": 1}
+    again = _counted(
+        sent, lambda: bench.put(*tasks, decide=lambda existing, _: Edit(existing, unchanged=True))
+    )
+    again.pop("getMore", 0)
+    assert again == {"find": 2, "aggregate": 2}
+    ids = [each.id for each in tasks]
+    changed = _counted(sent, lambda: bench.edit(Edit, *ids))
+    changed.pop("getMore", 0)
+    assert changed == {"find": 2, "aggregate": 2, "update": 1}
+    gone = _counted(sent, lambda: bench.edit(removed(), *ids))
+    gone.pop("getMore", 0)
+    assert gone == {"find": 3, "aggregate": 2, "update": 1, "delete": 1}
+    assert bench.dump().tasks == {}
+
+
+_LEADING = {
+    "tasks": {"_id", "wake_us", "owing", "declared_in", "updated_us", "trigger"},
+    "runs": {
+        *("_id", "task_id", "available_us", "suspect", "node", "open_of", "queued_of"),
+        *("follows_of", "draft"),
+    },
+}
+
+
+def _conditions(command: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a command says about the documents that it is about."""
+    name = next(iter(command))
+    if name == "find":
+        return [command["filter"]]
+    if name == "aggregate":
+        return [stage["$match"] for stage in command["pipeline"] if "$match" in stage]
+    if name == "distinct":
+        return [command["query"]]
+    if name in {"update", "delete"}:
+        return [each["q"] for each in command[f"{name}s"]]
+    return [command["query"]] if name == "findAndModify" else []
+
+
+def _is_bounded(condition: Mapping[str, Any], collection: str) -> bool:
+    """Whether an index answers a part of a condition."""
+    named = {
+        field
+        for field, value in condition.items()
+        if not (isinstance(value, Mapping) and value.get("$exists") is False)
+    }
+    return bool(named & _LEADING.get(collection, named | {"_id"}))
+
+
+def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> None:
+    """Whatever it asks about tasks and runs has a part that an index answers."""
+    bench.put(*(task(each) for each in ("a", "b", "c", "d")), task("later", T0 + MINUTE))
+    runs = [each.run for each in bench.plan().leased]
+    bench.edit(runs_now(pending(None), queued(T0 + 9)), "later")
+    bench.lease()
+    mark = Mark(runs[2].id, runs[2].fence, T0)
+    bench.finish(mark, given_back(runs[1]), finished(runs[0], follows=True))
+    bench.finish(finished(runs[0], follows=True))
+    bench.edit(removed("no"), "d")
+    mine = Eligibility(ALL_EXECUTORS, frozenset({"f"}), frozenset({"t"}))
+    bench.plan(eligibility=mine, now_us=T0 + MINUTE)
+    bench.lease(eligibility=mine, suspects=False)
+    bench.now_us += 100 * MINUTE
+    bench.recover(node=OTHER, held=frozenset())
+    bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE))
+    bench.reader.find_tasks(TaskQuery(declared_in="m"))
+    bench.reader.find_tasks(TaskQuery(trigger="shutdown"))
+    seen: Counter[str] = Counter()
+    for command in sent.commands:
+        name = next(iter(command))
+        collection = str(command[name]).removeprefix(place.prefix)
+        for condition in _conditions(command):
+            assert collection == "nodes" or _is_bounded(condition, collection), command
+            seen[collection] += 1
+    assert min(seen["tasks"], seen["runs"]) > 20
+
+
+def test_the_indexes_are_there(bench: Bench, place: Place) -> None:
+    for name, leading in _LEADING.items():
+        found = place.database[place.prefix + name].index_information().values()
+        assert {index["key"][0][0] for index in found} == leading
+
+
+def test_what_is_left_out_is_passed_over(bench: Bench) -> None:
+    """By the server; where there is too much of it, here."""
+    bench.put(*(task(f"gone{each}", T0 - 1, function="gone:away") for each in range(20)))
+    bench.put(task("fine"), task("later", T0 + MINUTE, function="gone:too"))
+    names = frozenset(f"gone{each}" for each in range(20))
+    many = frozenset(f"no{each}" for each in range(3_000))
+    cases = (
+        (frozenset({"gone:away"}), frozenset[str]()),
+        (frozenset[str](), names),
+        (many | {"gone:away"}, frozenset[str]()),
+        (frozenset[str](), many | names),
+    )
+    for generation, (functions, tasks) in enumerate(cases, 2):
+        mine = Eligibility(ALL_EXECUTORS, functions, tasks)
+        [leased] = bench.plan(eligibility=mine, limit=1).leased
+        assert leased.run.task_id == "fine"
+        assert bench.plan(decide_never, eligibility=mine, limit=1).next_us == T0 + MINUTE
+        bench.edit(removed(), "fine")
+        bench.put(task("fine", generation=generation))

@@ -1,0 +1,151 @@
+"""What a wake-up costs PostgreSQL: that of what is due, however much is stored."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from tests.servers.tables import EmptyTables
+from tickwork.model.policies import ScheduleState
+from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
+from tickwork.stores.sql import SQLStore
+from tickwork.testing.store_contract import Bench
+from tickwork.testing.store_contract.bench import (
+    ALL_EXECUTORS,
+    MINUTE,
+    NODE,
+    OTHER,
+    T0,
+    decide_never,
+    finished,
+    given_back,
+    task,
+)
+
+STORED = 100_000
+
+
+class Crowd:
+    """A store with 100,000 tasks, and as many runs that are over; nothing is due."""
+
+    def __init__(self, url: str) -> None:
+        self.prefix = EmptyTables(url).prefix()
+        self.store = SQLStore(url, prefix=self.prefix)
+        self.bench = Bench(self.store, self.store)
+        self.bench.open()
+        self.engine: Engine = self.store._session.database.engine  # noqa: SLF001
+        self.bench.register(NODE)
+        over = task("over", None, state=ScheduleState.FINISHED)
+        self.bench.put(task("model", T0 + MINUTE), over)
+        self.bench.leased(task("done"))
+        with self.engine.begin() as connection:
+            for table in ("tasks", "runs"):
+                self._multiply(connection, table)
+        with self.engine.connect() as connection:
+            plain = connection.execution_options(isolation_level="AUTOCOMMIT")
+            plain.exec_driver_sql(f"VACUUM ANALYZE {self.prefix}tasks, {self.prefix}runs")
+
+    def _multiply(self, connection: Connection, table: str) -> None:
+        new = {"id": "'m' || lpad(n::text, 6, '0')", "due_us": "due_us + n"}
+        new["fire_us"] = "fire_us + n"
+        key = "id = 'model'"
+        if table == "runs":
+            new |= {"state": "'completed'", "node": "NULL", "finished_us": "due_us"}
+            new["task_id"] = "'m' || lpad((n / 10)::text, 6, '0')"
+            key = "task_id = 'done'"
+        tables = self.store._session.tables  # noqa: SLF001
+        names = [column.name for column in getattr(tables, table).columns]
+        values = ", ".join(new.get(name, name) for name in names)
+        connection.exec_driver_sql(
+            f"INSERT INTO {self.prefix}{table} ({', '.join(names)}) SELECT {values} "  # noqa: S608
+            f"FROM {self.prefix}{table}, generate_series(1, {STORED}) AS n WHERE {key}"
+        )
+
+    @contextmanager
+    def explained(self) -> Iterator[list[str]]:
+        """Collect how the server goes about what the store sends."""
+        sent: list[tuple[str, Any]] = []
+        found: list[str] = []
+
+        def note(*args: Any) -> None:
+            sent.append((args[2], args[3]))
+
+        event.listen(self.engine, "before_cursor_execute", note)
+        yield found
+        event.remove(self.engine, "before_cursor_execute", note)
+        with self.engine.connect() as connection:
+            for statement, parameters in sent:
+                if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+                    each = parameters[0] if isinstance(parameters, list) else parameters
+                    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", each)
+                    found.append("\n".join(row[0] for row in rows))
+        assert found
+
+    def check(self, plans: list[str]) -> None:
+        """Fail where all tasks or runs are read, or sorted to find the first."""
+        for plan in plans:
+            # Nodes are few.
+            for table in ("tasks", "runs"):
+                assert f"Seq Scan on {self.prefix}{table}" not in plan, plan
+
+
+@pytest.fixture(scope="module")
+def crowd(postgres_url: str) -> Iterator[Crowd]:
+    crowd = Crowd(postgres_url)
+    yield crowd
+    crowd.store.close()
+
+
+def _some_left_out() -> Eligibility:
+    return Eligibility(ALL_EXECUTORS, frozenset({"a:b"}), frozenset({"x", "y"}))
+
+
+def _many_left_out() -> Eligibility:
+    names = frozenset(f"no{number}" for number in range(100))
+    return Eligibility(ALL_EXECUTORS, names, names)
+
+
+IDLE: dict[str, Callable[[Bench], object]] = {
+    "plan": lambda bench: bench.plan(decide_never),
+    "plan_with_exclusions": lambda bench: bench.plan(decide_never, eligibility=_some_left_out()),
+    "plan_with_many": lambda bench: bench.plan(decide_never, eligibility=_many_left_out()),
+    "lease": lambda bench: bench.lease(),
+    "recover": lambda bench: bench.recover(decide_never, node=OTHER),
+    "prune": lambda bench: bench.store.prune(PruneRequest({"m009001": 10}, T0)),
+    "shutdown": lambda bench: bench.reader.find_tasks(
+        TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED)
+    ),
+}
+
+
+@pytest.mark.parametrize("step", IDLE)
+def test_an_idle_step_reads_a_little(crowd: Crowd, step: str) -> None:
+    with crowd.explained() as plans:
+        IDLE[step](crowd.bench)
+    crowd.check(plans)
+    assert not any("Sort" in plan for plan in plans if step != "shutdown"), plans
+
+
+def test_planning_leasing_and_finishing_use_indexes(crowd: Crowd) -> None:
+    bench = crowd.bench
+    with crowd.explained() as plans:
+        # A batch of a thousand, which is what the loop asks for.
+        reply = bench.plan(now_us=T0 + MINUTE + 2_000, limit=1_000)
+        assert len(reply.leased) == 1_000
+        first, second, *others = (each.run for each in reply.leased)
+        bench.finish(given_back(first), given_back(second, started=True, error="[]"))
+        bench.finish(*(finished(each, follows=True) for each in others))
+        assert len(bench.lease().leased) == 2
+    crowd.check(plans)
+    due = next(plan for plan in plans if f"{crowd.prefix}ix_tasks_due" in plan)
+    assert "Sort" not in due, due
+
+
+def test_histories_are_found_through_an_index(crowd: Crowd) -> None:
+    with crowd.explained() as plans:
+        assert len(crowd.bench.runs("m009002")) == 10
+        assert crowd.store.prune(PruneRequest({"m009002": 8}, 0)) == 2
+    crowd.check(plans)
+    assert len(crowd.bench.runs("m009002")) == 8

@@ -1,0 +1,14 @@
+"""The store in a MongoDB database, through pymongo; works on a stand-alone server."""
+
+from tickwork.errors import InvalidInputError
+
+try:
+    from tickwork.stores.mongo.store import MongoStore
+except ModuleNotFoundError as missing:
+    if missing.name not in {"pymongo", "bson"}:
+        raise
+    raise InvalidInputError(
+        "the MongoDB store needs pymongo; install it: pip install 'tickwork[mongodb]'"
+    ) from missing
+
+__all__ = ["MongoStore"]

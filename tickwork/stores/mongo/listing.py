@@ -1,0 +1,113 @@
+"""Reading for people."""
+
+import re
+from collections.abc import Mapping
+
+from tickwork.errors import InvalidInputError
+from tickwork.model.policies import ScheduleState
+from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
+from tickwork.model.steps import RunQuery, TaskQuery
+from tickwork.stores.mongo.collection import Document
+from tickwork.stores.mongo.outbox import VISIBLE
+from tickwork.stores.mongo.session import Session
+from tickwork.stores.mongo.shapes import node_of, run_of
+from tickwork.stores.mongo.tasks import records
+
+__all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task", "nodes"]
+
+_SORTS = {"id": "_id", "name": "name", "next_run_time": "due_us", "created_at": "created_us"}
+_THERE: Document = {"gone": {"$exists": False}}
+
+
+def get_task(session: Session, task_id: str) -> TaskRecord | None:
+    """Do a reader's `get_task`."""
+    found = session.tasks.find({"_id": task_id, **_THERE})
+    return records(session, found)[0] if found else None
+
+
+def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
+    """Do a reader's `find_tasks`."""
+    word = query.sort.removeprefix("-")
+    if word not in _SORTS:
+        raise InvalidInputError(
+            f"can't sort tasks by {query.sort!r}; use one of {', '.join(_SORTS)}, "
+            "with - in front for descending"
+        )
+    return records(session, _page(session, query, _SORTS[word]))
+
+
+def _page(session: Session, query: TaskQuery, field: str) -> list[Document]:
+    """Return a page of documents: those that have the field in its order, then the others."""
+    if not query.limit:
+        return []
+    wanted = _wanted(query)
+    having = {"$and": [wanted, {field: {"$exists": True}}]}
+    order = [(field, -1 if query.sort.startswith("-") else 1)]
+    order += [("_id", 1)] if field != "_id" else []
+    found = session.tasks.find(having, order=order, limit=query.limit, offset=query.offset)
+    if len(found) == query.limit or field == "_id":
+        return found
+    offset = max(0, query.offset - session.tasks.count(having))
+    lacking = {"$and": [wanted, {field: {"$exists": False}}]}
+    limit = query.limit - len(found)
+    return found + session.tasks.find(lacking, order=[("_id", 1)], limit=limit, offset=offset)
+
+
+def _wanted(query: TaskQuery) -> Document:
+    wanted = dict(_THERE)
+    equal = {
+        "state": query.state and query.state.value,
+        "executor": query.executor,
+        "function": query.function,
+        "trigger": query.trigger,
+        "tags": query.tag,
+        "declared_in": query.declared_in,
+    }
+    wanted |= {name: value for name, value in equal.items() if value is not None}
+    if query.search is not None:
+        # As a text: a regular expression of BSON's own ends at the first NUL.
+        pattern = re.escape(query.search).replace("\0", "x00")
+        found = {"$regex": pattern, "$options": "i"}
+        wanted["$or"] = [{"_id": found}, {"name": found}]
+    return wanted
+
+
+def get_run(session: Session, run_id: str) -> RunRecord | None:
+    """Do a reader's `get_run`."""
+    found = session.runs.first({"_id": run_id, **VISIBLE})
+    return None if found is None else run_of(found)
+
+
+def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
+    """Do a reader's `find_runs`."""
+    if not query.limit:
+        return []
+    wanted = dict(VISIBLE)
+    if query.task_id is not None:
+        wanted["task_id"] = query.task_id
+    if query.states is not None:
+        wanted["state"] = {"$in": sorted(each.value for each in query.states)}
+    if query.source is not None:
+        wanted["source"] = query.source.value
+    between = {"$gte": query.since_us, "$lte": query.until_us}
+    created = {operator: at_us for operator, at_us in between.items() if at_us is not None}
+    if created:
+        wanted["created_us"] = created
+    # Ids of runs begin with the time of their creation.
+    order = [("_id", -1)]
+    found = session.runs.find(wanted, order=order, limit=query.limit, offset=query.offset)
+    return [run_of(run) for run in found]
+
+
+def nodes(session: Session) -> list[NodeRecord]:
+    """Do a reader's `nodes`."""
+    return [node_of(node) for node in session.nodes.find({}, order=[("_id", 1)])]
+
+
+def counts(session: Session) -> Mapping[str, int]:
+    """Do a reader's `counts`."""
+    found = dict.fromkeys((state.value for state in ScheduleState), 0)
+    by_state = {"$group": {"_id": "$state", "tasks": {"$sum": 1}}}
+    for each in session.tasks.groups({"$match": _THERE}, by_state):
+        found[each["_id"]] = each["tasks"]
+    return found

@@ -1,0 +1,252 @@
+"""How a task and its runs change together where no two documents do.
+
+**One compare-and-set decides.** A step that moves a task on compares its `revision`, and writes in
+the same change of one document what else follows from it: the task's *outbox*, with the runs to
+make, which pending ones to cancel, which queued ones to let go. From then on the step has happened;
+what is left is work that anybody can do, any number of times. Whoever wants to change a task whose
+outbox isn't empty settles it first, so there is never more than one. Who finds such tasks: their
+planner at once, whoever else plans, edits or finishes something of them, and each `recover`.
+
+**Runs tell the truth about runs.** No count is kept anywhere: how many runs of a task are active
+or queued is counted when it is asked (`tasks`). The end of a run is therefore one change of one
+document. Where more follows from it (a fixed delay), the same change leaves a mark on the run
+(`follows_of`), and the mark goes when the task has moved on for it (`following`).
+
+**Settling** an outbox with a token, by anybody, at any time:
+
+1. Each run is inserted as a *draft*, which nobody sees, with a nonce of the one who inserts it.
+   One that is there already, or whose slot is taken, is refused by the unique indexes.
+2. The task is read: is the outbox still there? If not, others have settled it. All its runs were
+   there before it was emptied; drafts of ours are of runs that have been executed and forgotten
+   since, and are removed.
+3. If it is, the drafts are made runs: those of ours, and those of others by the nonces that
+   were seen before the task was read.
+4. The rest is done: pending runs that the task had made by then are cancelled, queued ones let go,
+   marks taken away. Each names what it is about, and changes only what is still so.
+5. The outbox is emptied if it is still the one with this token; a removed task goes with it.
+
+Why none is lost: 5 comes only after 1 to 4 were acknowledged, and until then the outbox is there
+for the next one to begin at 1. Why none is doubled: a run has its id from the outbox, and its slot;
+both are unique, as long as it is stored. It is forgotten (`pruning`) only after its outbox was
+emptied; who comes later with an old copy of the outbox fails at 2, however long he stood still
+before; who stands still between 2 and 3 finds no draft with the nonces that he has seen, because
+those were made runs before the outbox was emptied. A draft is thus either about to be made a run by
+whoever settles next, or garbage, which `recover` sweeps up: it is garbage exactly if its task's
+outbox is not there.
+
+Why only the planner leases what it planned: others insert its runs as available to all, since
+nobody knows whether it still waits for them; it looks afterwards which of the runs are its own.
+
+A crash of the server is a crash of all: single documents are written whole, in an order of which it
+keeps a beginning. Of commands that change many documents some may then have been changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tickwork.model.policies import RunState
+from tickwork.stores.mongo.collection import Document, chunks
+from tickwork.stores.mongo.session import Session, new_token
+from tickwork.stores.mongo.shapes import changed
+
+__all__ = [
+    "RUNS_LIMIT",
+    "UNMARKED",
+    "VISIBLE",
+    "Outbox",
+    "outbox_of",
+    "settle",
+    "sweep",
+    "too_many",
+]
+
+VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
+"""The condition that all but settling puts on runs."""
+
+RUNS_LIMIT = 10_000
+"""How many runs one change may make: they are all in one document, which ends at 16 MB."""
+
+UNMARKED: Mapping[str, Any] = {"$unset": {"follows_of": "", "follows_us": ""}}
+"""The change of a run from which nothing follows any more."""
+
+_MADE = {"$unset": {"draft": ""}, "$rename": {"later_us": "available_us"}}
+_EMPTIED = {"$unset": {"owing": "", "outbox": ""}}
+
+
+class Outbox(NamedTuple):
+    """What is still to be done for a change of a task.
+
+    `runs` are documents of runs to make, `release` the ids of queued runs that may go, `followed`
+    those of runs for which the task has moved on. Runs of the `generation` that are pending, and
+    were made by the revision `born` or before, are cancelled for the reason `cancel`.
+    """
+
+    task_id: str
+    token: str
+    generation: int
+    born: int
+    at_us: int
+    runs: Sequence[Document] = ()
+    cancel: str | None = None
+    release: Sequence[str] = ()
+    followed: Sequence[str] = ()
+    gone: bool = False
+    planned: bool = False
+
+    def fields(self) -> Document:
+        """Return the fields of the task that are this outbox."""
+        kept = {name: value for name, value in self._asdict().items() if value}
+        for elsewhere in ("task_id", "token", "gone"):
+            kept.pop(elsewhere, None)
+        # Numbers are kept also where they are 0.
+        kept |= {"generation": self.generation, "born": self.born, "at_us": self.at_us}
+        return {"owing": self.token, "outbox": kept, "gone": self.gone or None}
+
+
+def outbox_of(task: Document) -> Outbox:
+    """Return the outbox of a task's document that has one."""
+    kept = task["outbox"]
+    known = {name: kept[name] for name in Outbox._fields if name in kept}
+    return Outbox(task_id=task["_id"], token=task["owing"], gone=bool(task.get("gone")), **known)
+
+
+def too_many(runs: int) -> str:
+    """Return why a change that makes so many runs is refused."""
+    return f"{runs:,} runs at once are too many for a MongoDB store, which takes {RUNS_LIMIT:,}"
+
+
+def settle(
+    session: Session,
+    boxes: Sequence[Outbox],
+    instead: Mapping[str, Document] | None = None,
+    *,
+    own: bool = False,
+) -> bool:
+    """Do what outboxes say, and empty them.
+
+    Runs named in `instead` are inserted as it says. With `own`, these are all outboxes of changes
+    of ours that were acknowledged: only then no more of them can appear under their token. Return
+    whether nobody else took part: then all runs are there as they were to be inserted.
+    """
+    nonce = new_token()
+    documents = [
+        _draft((instead or {}).get(run["_id"], run), f"{box.token}:{nonce}")
+        for box in boxes
+        for run in box.runs
+    ]
+    refused = [documents[place]["_id"] for place in session.runs.add(documents)]
+    others = _drafts(session, refused)
+    live = _live(session, boxes)
+    if len(live) < len(boxes):
+        _remove_drafts(session, [box for box in boxes if box not in live], nonce)
+    _make_runs(session, live, nonce, whole=len(live) == len(boxes))
+    _make_runs_of_others(session, live, others)
+    _do_the_rest(session, live)
+    _empty(session, live, own=own)
+    return not refused and len(live) == len(boxes)
+
+
+def _draft(run: Document, draft: str) -> Document:
+    """Return the document of a run as a draft, which isn't available to anybody."""
+    document = {**run, "draft": draft}
+    if "available_us" in document:
+        document["later_us"] = document.pop("available_us")
+    return document
+
+
+def _drafts(session: Session, run_ids: Sequence[str]) -> list[Document]:
+    """Return those of some runs that are drafts at this moment."""
+    found: list[Document] = []
+    for some in chunks(run_ids):
+        found += session.runs.find({"_id": {"$in": some}, "draft": {"$exists": True}}, ["draft"])
+    return found
+
+
+def _live(session: Session, boxes: Sequence[Outbox]) -> list[Outbox]:
+    """Return the outboxes that are still there."""
+    tokens = sorted({box.token for box in boxes})
+    found: set[tuple[str, str]] = set()
+    for some in chunks(tokens):
+        tasks = session.tasks.find({"owing": {"$in": some}}, ["owing"])
+        found.update((task["_id"], task["owing"]) for task in tasks)
+    return [box for box in boxes if (box.task_id, box.token) in found]
+
+
+def _remove_drafts(session: Session, settled: Sequence[Outbox], nonce: str) -> None:
+    for token in {box.token for box in settled}:
+        ids = [run["_id"] for box in settled if box.token == token for run in box.runs]
+        for some in chunks(ids):
+            session.runs.remove({"_id": {"$in": some}, "draft": f"{token}:{nonce}"})
+
+
+def _make_runs(session: Session, live: Sequence[Outbox], nonce: str, *, whole: bool) -> None:
+    for token in dict.fromkeys(box.token for box in live if box.runs):
+        draft = {"draft": f"{token}:{nonce}"}
+        if whole:
+            session.runs.change(draft, _MADE)
+            continue
+        ids = [run["_id"] for box in live if box.token == token for run in box.runs]
+        for some in chunks(ids):
+            session.runs.change({"_id": {"$in": some}, **draft}, _MADE)
+
+
+def _make_runs_of_others(
+    session: Session, live: Sequence[Outbox], others: Sequence[Document]
+) -> None:
+    awaited = {run["_id"] for box in live for run in box.runs}
+    for draft in others:
+        if draft["_id"] in awaited:
+            session.runs.change_one(draft, _MADE)
+
+
+def _do_the_rest(session: Session, live: Sequence[Outbox]) -> None:
+    cancels = [(_cancellable(box), _cancelled(box)) for box in live if box.cancel is not None]
+    session.runs.change_all(cancels)
+    for some in chunks([run_id for box in live for run_id in box.release]):
+        queued = {"_id": {"$in": some}, "queued_of": {"$exists": True}}
+        let_go = {"$rename": {"queued_us": "available_us"}, "$unset": {"queued_of": ""}}
+        session.runs.change(queued, let_go)
+    for some in chunks([run_id for box in live for run_id in box.followed]):
+        session.runs.change({"_id": {"$in": some}, "follows_of": {"$exists": True}}, UNMARKED)
+
+
+def _cancellable(box: Outbox) -> Document:
+    return {
+        "open_of": box.task_id,
+        "generation": box.generation,
+        "born": {"$lte": box.born},
+        "state": RunState.PENDING.value,
+        "node": {"$exists": False},
+        **VISIBLE,
+    }
+
+
+def _cancelled(box: Outbox) -> Document:
+    ended = dict.fromkeys(("available_us", "queued_us", "queued_of", "open_of"))
+    state = RunState.CANCELLED.value
+    return changed({**ended, "state": state, "reason": box.cancel, "finished_us": box.at_us})
+
+
+def _empty(session: Session, live: Sequence[Outbox], *, own: bool) -> None:
+    for token, gone in dict.fromkeys((box.token, box.gone) for box in live):
+        these: list[Document] = [{"owing": token, "gone": True if gone else {"$exists": False}}]
+        if not own:
+            ids = [box.task_id for box in live if (box.token, box.gone) == (token, gone)]
+            these = [{**these[0], "_id": {"$in": some}} for some in chunks(ids)]
+        for each in these:
+            if gone:
+                session.tasks.remove(each)
+            else:
+                session.tasks.change(each, _EMPTIED)
+
+
+def sweep(session: Session, limit: int) -> None:
+    """Remove drafts whose outbox isn't there: nobody will ever make them runs."""
+    drafts = session.runs.find({"draft": {"$gte": ""}}, ["draft", "task_id"], limit=limit)
+    owing: dict[str, str] = {}
+    for some in chunks(sorted({draft["task_id"] for draft in drafts})):
+        tasks = session.tasks.find({"_id": {"$in": some}}, ["owing"])
+        owing.update((task["_id"], task.get("owing", "")) for task in tasks)
+    for draft in drafts:
+        if draft["draft"].partition(":")[0] != owing.get(draft["task_id"]):
+            session.runs.remove({"_id": draft["_id"], "draft": draft["draft"]})

@@ -1,0 +1,109 @@
+"""Forgetting old runs and finished tasks.
+
+A run is forgotten only if the outbox that made it has been emptied, else it could be made again: so
+the tasks of the runs are asked for their outboxes after the runs were read, and runs of those that
+have one are left for the next time. Nor is a run forgotten that something still follows from.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+
+from tickwork.model.policies import TERMINAL, ScheduleState
+from tickwork.model.steps import PruneRequest
+from tickwork.stores.mongo.collection import Document, chunks
+from tickwork.stores.mongo.outbox import VISIBLE
+from tickwork.stores.mongo.session import Session
+
+__all__ = ["prune"]
+
+_PAGE = 1_000
+_PAGES = 10
+_LOOKED_AT = ["task_id", "created_us", "finished_us", "state", "follows_of", "draft"]
+_TERMINAL = sorted(state.value for state in TERMINAL)
+_OVER = {
+    "state": {"$in": _TERMINAL},
+    "follows_of": {"$exists": False},
+    **VISIBLE,
+}
+
+
+def prune(session: Session, request: PruneRequest) -> int:
+    """Do a store's `prune`."""
+    old = _aged(session, request)
+    if len(old) < request.limit:
+        known = {run["_id"] for run in old}
+        old += [run for run in _surplus(session, request.histories) if run["_id"] not in known]
+    finished = _finished(session, request)
+    gone = 0
+    for some in chunks(_forgettable(session, old[: request.limit])):
+        gone += session.runs.remove({"_id": {"$in": some}, **_OVER})
+    for task in finished:
+        unchanged = {"_id": task["_id"], "revision": task["revision"], "owing": {"$exists": False}}
+        gone += session.tasks.remove(unchanged)
+    return gone
+
+
+def _aged(session: Session, request: PruneRequest) -> list[Document]:
+    """Return runs that ended long ago, reading no more than the oldest runs that there are."""
+    aged: list[Document] = []
+    last = ""
+    limit = 1
+    while len(aged) < request.limit:
+        # Ids begin with the time of creation: behind the first young run all others are younger.
+        page = session.runs.find(
+            {"_id": {"$gt": last}}, _LOOKED_AT, order=[("_id", 1)], limit=limit
+        )
+        old = list(takewhile(lambda run: run["created_us"] < request.before_us, page))
+        aged += [run for run in old if _is_over(run, request.before_us)]
+        if not page or len(old) < len(page):
+            break
+        last, limit = page[-1]["_id"], _PAGE
+    return aged
+
+
+def _is_over(run: Document, before_us: int) -> bool:
+    ended = run["state"] in _TERMINAL and run.get("finished_us", 0) < before_us
+    return ended and "follows_of" not in run and "draft" not in run
+
+
+def _surplus(session: Session, histories: Mapping[str, int]) -> Iterable[Document]:
+    """Return the runs of tasks beyond those that are to be kept, oldest first."""
+    for some in chunks(list(histories)):
+        lists: dict[str, list[Document]] = {}
+        runs = session.runs.find(
+            {"task_id": {"$in": some}, **_OVER}, ["task_id"], order=[("_id", 1)]
+        )
+        for run in runs:
+            lists.setdefault(run["task_id"], []).append(run)
+        for task_id, each in lists.items():
+            yield from each[: max(0, len(each) - histories[task_id])]
+
+
+def _forgettable(session: Session, runs: Sequence[Document]) -> list[str]:
+    """Return the ids of runs whose task has no outbox."""
+    owing: set[str] = set()
+    for some in chunks(sorted({run["task_id"] for run in runs})):
+        tasks = session.tasks.find({"_id": {"$in": some}, "owing": {"$exists": True}}, ["_id"])
+        owing.update(task["_id"] for task in tasks)
+    return [run["_id"] for run in runs if run["task_id"] not in owing]
+
+
+def _finished(session: Session, request: PruneRequest) -> list[Document]:
+    """Return finished tasks that have no runs any more."""
+    finished = {
+        "updated_us": {"$lt": request.before_us},
+        "state": ScheduleState.FINISHED.value,
+        "disposable": True,
+        "owing": {"$exists": False},
+    }
+    order = [("updated_us", 1), ("_id", 1)]
+    found: list[Document] = []
+    for offset in range(0, _PAGE * _PAGES, _PAGE):
+        page = session.tasks.find(finished, ["revision"], order=order, limit=_PAGE, offset=offset)
+        having: set[str] = set()
+        for some in chunks([task["_id"] for task in page]):
+            having.update(session.runs.values("task_id", {"task_id": {"$in": some}}))
+        found += [task for task in page if task["_id"] not in having]
+        if len(page) < _PAGE or len(found) >= request.limit:
+            break
+    return found[: request.limit]
