@@ -5,13 +5,23 @@ import platform
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Watch", "described", "syncs_per_s"]
+__all__ = ["Watch", "described", "used_s"]
 
-_PACKAGES = ("tickwork", "apscheduler", "asyncz", "croniter", "sqlalchemy")
+_PACKAGES = (
+    "tickwork",
+    "apscheduler",
+    "asyncz",
+    "croniter",
+    "huey",
+    "procrastinate",
+    "psycopg",
+    "sqlalchemy",
+)
 _STAT = Path("/proc/stat")
 
 
@@ -20,13 +30,13 @@ def described(folder: str) -> dict[str, str]:
     machine = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "sqlite": sqlite3.sqlite_version,
-        "disk": f"{syncs_per_s(folder):,.0f} fsyncs a second",
+        "SQLite": sqlite3.sqlite_version,
+        "disk": f"{_syncs_per_s(folder):,.0f} fsyncs a second",
     }
-    return machine | {name: version(name) for name in _PACKAGES}
+    return machine | {name: version(name) for name in _PACKAGES} | {"redis-py": version("redis")}
 
 
-def syncs_per_s(folder: str) -> float:
+def _syncs_per_s(folder: str) -> float:
     """Return how often a second a small write reaches the disk, which bounds durable commits."""
     syncs = 100
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -39,19 +49,29 @@ def syncs_per_s(folder: str) -> float:
 
 
 class Watch:
-    """Measures what others take of the processors while a child of ours works."""
+    """Measures what others take of the processors while a child of ours works.
+
+    `servers_s` says what our servers have used so far: they are none of the others.
+    """
+
+    def __init__(self, servers_s: Callable[[], float]) -> None:
+        self._servers_s = servers_s
 
     def __enter__(self) -> Self:
-        self._before = _busy_s(), _children_s(), time.perf_counter()
+        self._before = _busy_s(), self._own_s(), time.perf_counter()
         self.others: float | None = None
         return self
 
     def __exit__(self, *_: object) -> None:
-        busy_s, children_s, since = self._before
+        busy_s, own_s, since = self._before
         if busy_s is not None and (busy_now_s := _busy_s()) is not None:
-            own_s = _children_s() - children_s
+            own_s = self._own_s() - own_s
             elapsed_s = time.perf_counter() - since
             self.others = max(0.0, (busy_now_s - busy_s - own_s) / elapsed_s)
+
+    def _own_s(self) -> float:
+        times = os.times()
+        return times.children_user + times.children_system + self._servers_s()
 
 
 def _busy_s() -> float | None:
@@ -63,6 +83,16 @@ def _busy_s() -> float | None:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def _children_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
+def used_s(pid: int) -> float:
+    """Return the processor time of a process, its children, and those that it has reaped."""
+    ticks = 0
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = each.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(each.parent.name) == pid:
+            ticks += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")

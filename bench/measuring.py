@@ -1,33 +1,49 @@
-"""Making measurements: each in a process of its own, again where something else disturbed it."""
+"""Making measurements: each in a process of its own, again where something else disturbed it.
+
+What two repeats agree on isn't measured a third time. A run is bounded: on a machine that others
+use all the time, repeating what was disturbed would double its time for nothing, so there is little
+time for that; and when most of the time is used up, what is left is measured once.
+"""
 
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
+from bench.group import Group
 from bench.machine import Watch
-from bench.plan import Group
+from bench.servers import Servers
 from bench.spec import Spec
 
-__all__ = ["Measured", "measure_all"]
+__all__ = ["QUIET", "Measured", "measure_all"]
 
-_TIMEOUT_S = 600
-_QUIET = 0.25
+QUIET = 0.25
 """Up to so much of one processor may be taken by others."""
 
-_ATTEMPTS = 2
+_TIMEOUT_S = 300
+_AGAIN_S = 120.0
+"""How long all repetitions of what was disturbed may take together."""
+
+_LONG_S = 18 * 60.0
+"""After how long there are no more repeats."""
+
+_AGREEMENT = 0.1
 
 
 @dataclass(slots=True)
 class Measured:
-    """What came out of a spec: a result for each repeat, or why there is none."""
+    """What came out of a spec: a result for each repeat, or why there is none.
+
+    `others` is how much of a processor others took meanwhile, at each repeat.
+    """
 
     spec: Spec
     results: list[dict[str, Any]] = field(default_factory=list)
-    others: float = 0.0
+    others: list[float] = field(default_factory=list)
     error: str | None = None
 
     def values(self, figure: str) -> list[float]:
@@ -38,63 +54,95 @@ class Measured:
         """Return the median of a figure."""
         return median(self.values(figure))
 
-    def add(self) -> None:
-        """Measure once more; the least disturbed of some attempts counts."""
-        best: dict[str, Any] | None = None
-        least = float("inf")
-        for _ in range(_ATTEMPTS):
-            with Watch() as watch:
-                result = self._measure()
-            if result is None:
-                return
-            others = watch.others or 0.0
-            if others < least:
-                best, least = result, others
-            if others <= _QUIET:
-                break
-        assert best is not None
-        self.results.append(best)
-        self.others = max(self.others, least)
+    @property
+    def disturbed(self) -> bool:
+        """Whether others were busy at one of the repeats."""
+        return max(self.others, default=0.0) > QUIET
 
-    def _measure(self) -> dict[str, Any] | None:
-        command = [sys.executable, "-m", "bench.child", self.spec.to_json()]
+    def settled(self, figure: str) -> bool:
+        """Whether another repeat would tell nothing new."""
+        if self.error is not None:
+            return True
+        values = self.values(figure)
+        return len(values) > 1 and values[-1] - values[0] <= _AGREEMENT * values[-1]
+
+
+class _Measuring:
+    """Makes the measurements of a run."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._again_s = _AGAIN_S
+        self._since = time.perf_counter()
+
+    def suffices(self, measured: Measured, figure: str) -> bool:
+        """Whether another repeat would tell nothing new, or take too long."""
+        late = time.perf_counter() - self._since > _LONG_S
+        return measured.settled(figure) or (late and bool(measured.results))
+
+    def add(self, measured: Measured) -> None:
+        """Measure once more; of two attempts the less disturbed one counts."""
+        found = self._watched(measured)
+        if found is not None and found[1] > QUIET and self._again_s > 0:
+            since = time.perf_counter()
+            again = self._watched(measured)
+            self._again_s -= time.perf_counter() - since
+            found = again if again is None else min(found, again, key=lambda each: each[1])
+        if found is not None:
+            measured.results.append(found[0])
+            measured.others.append(found[1])
+
+    def _watched(self, measured: Measured) -> tuple[dict[str, Any], float] | None:
+        """Return a result and what others did meanwhile; None where it failed."""
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
-            )
+            spec = replace(measured.spec, server=self._servers.url(measured.spec.store))
+            with Watch(self._servers.used_s) as watch:
+                result = _result(spec)
+        except (ImportError, FileNotFoundError) as error:
+            measured.error = f"no server: {error}"
         except subprocess.TimeoutExpired:
-            self.error = f"not done within {_TIMEOUT_S} s"
+            measured.error = f"not done within {_TIMEOUT_S} s"
         except subprocess.CalledProcessError as error:
-            self.error = (error.stderr.strip() or "?").splitlines()[-1]
+            measured.error = (error.stderr.strip() or "?").splitlines()[-1]
         else:
-            result: dict[str, Any] = json.loads(done.stdout)
-            return result
+            return result, watch.others or 0.0
         return None
 
 
+def _result(spec: Spec) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.child", spec.to_json()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
 def measure_all(
-    groups: Iterable[Group], measured: Callable[[Group, dict[Spec, Measured]], None]
+    groups: Iterable[Group],
+    servers: Servers,
+    measured: Callable[[Group, dict[Spec, Measured]], None],
 ) -> dict[Spec, Measured]:
     """Measure what the groups ask for, contenders in turn, so that a drift meets all of them.
 
     `measured` is told of each group, with all results so far.
     """
+    measuring = _Measuring(servers)
     found: dict[Spec, Measured] = {}
     for group in groups:
-        fresh = [spec for spec in group.specs if spec not in found]
-        found |= {spec: Measured(spec) for spec in fresh}
+        fresh = [Measured(spec) for spec in group.specs if spec not in found]
+        found |= {each.spec: each for each in fresh}
         for _ in range(group.repeats):
-            for spec in fresh:
-                if found[spec].error is None:
-                    found[spec].add()
-        for spec in fresh:
-            print(_progress(group, found[spec]), file=sys.stderr, flush=True)
+            for each in fresh:
+                if not measuring.suffices(each, group.figure):
+                    measuring.add(each)
+        for each in fresh:
+            print(_progress(group, each), file=sys.stderr, flush=True)
         measured(group, found)
     return found
 
 
 def _progress(group: Group, measured: Measured) -> str:
-    who = f"{group.title}: {measured.spec.contender}"
+    who = f"{group.section}, {group.title}: {measured.spec.contender}"
     if measured.error is not None:
         return f"{who}: {measured.error}"
-    return f"{who}: {measured.median(group.figure):,.6g} {group.figure}"
+    others = ", ".join(f"{each:.0%}" for each in measured.others)
+    return f"{who}: {measured.median(group.figure):,.6g} {group.figure} (others: {others})"

@@ -1,158 +1,34 @@
-"""What is measured in a run: groups of specs that are compared with each other."""
+"""What is measured in a run: its sections, each with groups of specs that are compared."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
-from bench.contenders import Work
+from bench.contenders import Kind
+from bench.group import Group
+from bench.rows import (
+    WORKS,
+    Scale,
+    adds,
+    burst,
+    bursts,
+    idle,
+    queues,
+    restart,
+    specs,
+    steady,
+)
 from bench.spec import Spec
 
-__all__ = ["NAMES", "Group", "groups"]
-
-NAMES = ("adds", "burst", "steady", "idle", "restart", "cron")
-
-_STORING = ("tickwork", "apscheduler", "asyncz")
-_ALL = (*_STORING, "floor")
-_WORKS: tuple[Work, Work] = ("coroutine", "thread")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """One row of the results: a figure, who is compared in it, and what is to be reached.
-
-    `factor` is the wanted ratio to the best peer (or to croniter), `limit` the most that is wanted.
-    """
-
-    workload: str
-    title: str
-    figure: str
-    specs: tuple[Spec, ...]
-    repeats: int
-    more_is_better: bool = True
-    factor: float | None = None
-    rival: str | None = None
-    limit: float | None = None
+__all__ = ["SECTIONS", "groups"]
 
 
 def groups(*, quick: bool, folder: str) -> Iterator[Group]:
     """Yield all groups; `quick` makes them small and measures each once."""
-    shrink = 10 if quick else 1
-    repeats = 1 if quick else 3
-    # What has targets comes first.
-    yield from _cron(repeats)
-    yield from _restart(100_000 // shrink, repeats, folder)
-    yield from _idle(100_000 // shrink, 3 if quick else 10, folder)
-    yield from _bursts(shrink, repeats)
-    yield from _adds(shrink, repeats)
-    yield from _steady(5 if quick else 20, quick=quick)
+    scale = Scale(quick, folder)
+    for section in SECTIONS.values():
+        yield from section(scale)
 
 
-def _adds(shrink: int, repeats: int) -> Iterator[Group]:
-    for store, count, bulk in (("memory", 10_000, 100_000), ("sqlite", 1_000, 20_000)):
-        one, many = count // shrink, bulk // shrink
-        yield Group(
-            workload="adds",
-            title=f"add {one:,} one by one, {store}",
-            figure="per_s",
-            specs=tuple(
-                Spec(workload="adds", contender=each, store=store, count=one) for each in _STORING
-            ),
-            repeats=repeats,
-        )
-        yield Group(
-            workload="adds",
-            title=f"add {many:,} in bulk, {store}",
-            figure="per_s",
-            specs=(
-                Spec(workload="adds", contender="tickwork", store=store, count=many, bulk=True),
-            ),
-            repeats=repeats,
-        )
-
-
-def _bursts(shrink: int, repeats: int) -> Iterator[Group]:
-    for work in _WORKS:
-        wanted = {100_000: 2.5 if work == "coroutine" else 2.0}
-        for count in (1_000, 10_000, 100_000):
-            yield _burst("memory", work, count // shrink, repeats=repeats, factor=wanted.get(count))
-    for work in _WORKS:
-        for count in (1_000, 10_000):
-            yield _burst("sqlite", work, count // shrink, repeats=repeats, factor=8.0)
-
-
-def _burst(store: str, work: Work, count: int, *, repeats: int, factor: float | None) -> Group:
-    who = _ALL if store == "memory" else _STORING
-    return Group(
-        workload="burst",
-        title=f"burst of {count:,}, {store}, {work}s",
-        figure="per_s",
-        specs=tuple(
-            Spec(workload="burst", contender=each, store=store, work=work, count=count)
-            for each in who
-        ),
-        repeats=repeats,
-        factor=factor,
-        rival="apscheduler",
-    )
-
-
-def _steady(seconds: int, *, quick: bool) -> Iterator[Group]:
-    counts = {"memory": (100, 1_000, 5_000), "sqlite": (100, 500, 1_000)}
-    for store, numbers in counts.items():
-        for count in numbers[: 1 if quick else None]:
-            who = _ALL if store == "memory" else _STORING
-            yield Group(
-                workload="steady",
-                title=f"steady, {count:,} one-second tasks, {store}",
-                figure="on_time_percent",
-                specs=tuple(
-                    Spec(
-                        workload="steady", contender=each, store=store, count=count, seconds=seconds
-                    )
-                    for each in who
-                ),
-                repeats=1,
-            )
-
-
-def _idle(count: int, seconds: int, folder: str) -> Iterator[Group]:
-    for store in ("memory", "sqlite"):
-        yield Group(
-            workload="idle",
-            title=f"idle with {count:,} tasks, {store}",
-            figure="cpu_percent",
-            specs=tuple(
-                Spec(
-                    workload="idle",
-                    contender=each,
-                    store=store,
-                    count=count,
-                    seconds=seconds,
-                    folder=folder,
-                )
-                for each in _STORING
-            ),
-            repeats=1,
-            more_is_better=False,
-            limit=1.0,
-        )
-
-
-def _restart(count: int, repeats: int, folder: str) -> Iterator[Group]:
-    yield Group(
-        workload="restart",
-        title=f"ready with {count:,} stored tasks, sqlite",
-        figure="ready_s",
-        specs=tuple(
-            Spec(workload="restart", contender=each, store="sqlite", count=count, folder=folder)
-            for each in _STORING
-        ),
-        repeats=repeats,
-        more_is_better=False,
-        limit=0.5,
-    )
-
-
-def _cron(repeats: int) -> Iterator[Group]:
+def _cron(scale: Scale) -> Iterator[Group]:
     for zone in ("UTC", "Europe/Berlin"):
         specs = tuple(
             Spec(workload="cron", contender=each, zone=zone)
@@ -160,12 +36,99 @@ def _cron(repeats: int) -> Iterator[Group]:
         )
         for figure, what in (("step_us", "median of 20"), ("sparse_us", "`0 0 29 2 *`")):
             yield Group(
-                workload="cron",
-                title=f"cron, next fire time, {what}, {zone}",
+                section="cron",
+                title=f"next fire time, {what}, {zone}",
                 figure=figure,
                 specs=specs,
-                repeats=repeats,
+                repeats=scale.repeats(3),
                 more_is_better=False,
                 factor=10.0,
                 rival="croniter",
             )
+
+
+def _memory(scale: Scale) -> Iterator[Group]:
+    for work in WORKS:
+        wanted = {100_000: 2.5 if work == "coroutine" else 2.0}
+        for count in (1_000, 10_000, 100_000):
+            yield burst(scale, "memory", work, count, factor=wanted.get(count))
+    yield from adds(scale, "memory", one=10_000, bulk=100_000)
+    yield idle(scale, "memory")
+    yield steady(scale, "memory", 5_000, 20)
+
+
+def _sqlite(scale: Scale) -> Iterator[Group]:
+    yield restart(scale)
+    yield idle(scale, "sqlite")
+    yield from bursts(scale, "sqlite", factor=8.0, rival="apscheduler")
+    yield from adds(scale, "sqlite", one=1_000, bulk=20_000)
+    yield steady(scale, "sqlite", 500, 20)
+
+
+def _postgresql(scale: Scale) -> Iterator[Group]:
+    yield from bursts(scale, "postgresql", factor=6.0)
+    yield from adds(scale, "postgresql", one=1_000, bulk=20_000, bulk_factor=4.0)
+    yield steady(scale, "postgresql", 200, 10)
+
+
+def _redis(scale: Scale) -> Iterator[Group]:
+    yield from bursts(scale, "redis", factor=4.0)
+    yield from adds(scale, "redis", one=1_000, bulk=20_000)
+    yield steady(scale, "redis", 500, 10)
+
+
+def _file(scale: Scale) -> Iterator[Group]:
+    yield from bursts(scale, "file")
+    yield from adds(scale, "file", one=1_000, bulk=10_000)
+
+
+def _nodes(scale: Scale) -> Iterator[Group]:
+    count = scale.tasks(10_000)
+    who = ("tickwork", *queues("postgresql", "thread"))
+    compared = specs(scale, "nodes", who, store="postgresql", count=10_000, work="thread")
+    for figure, what in (
+        ("one_per_s", "one node"),
+        ("two_per_s", "two nodes"),
+        ("ratio", "two nodes to one"),
+    ):
+        yield Group(
+            section="nodes",
+            title=f"{count:,} tasks of 5 ms sleep, ten slots a node, {what}",
+            figure=figure,
+            specs=compared,
+            repeats=scale.repeats(3),
+            least=1.6 if figure == "ratio" else None,
+        )
+
+
+def _planning(scale: Scale) -> Iterator[Group]:
+    many = scale.tasks(1_000_000)
+    stores: tuple[Kind, ...] = ("sqlite", "postgresql", "redis")
+    for store in stores:
+        spec = Spec(workload="planning", contender="tickwork", store=store, count=many)
+        for figure, what in (
+            ("few_ms", f"{many // 100:,} stored"),
+            ("many_ms", f"{many:,} stored"),
+            ("ratio", f"{many:,} to {many // 100:,}"),
+        ):
+            yield Group(
+                section="planning",
+                title=f"a batch of {many // 1_000:,}, {store}, {what}",
+                figure=figure,
+                specs=(spec,),
+                repeats=1,
+                more_is_better=False,
+                most=2.0 if figure == "ratio" else None,
+            )
+
+
+SECTIONS: Mapping[str, Callable[[Scale], Iterator[Group]]] = {
+    "cron": _cron,
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "postgresql": _postgresql,
+    "redis": _redis,
+    "file": _file,
+    "nodes": _nodes,
+    "planning": _planning,
+}

@@ -1,9 +1,11 @@
 """Where the time goes in tickwork's bursts: `python -m bench --profile NAME`.
 
-Each thread is profiled on its own (the loop over the store, the event loop, the workers together),
-by the processor time of that thread: in a burst they take turns with one interpreter lock, and
-waiting for it is nobody's work. cProfile makes small calls dear, so the shares are to be read, not
-the seconds.
+First a burst whose steps of the store are timed, by the clock and by the processor time of the
+thread that makes them; the rest of the clock's time is waiting, for the server or for the
+interpreter lock. Then one under cProfile. Each thread is profiled on its own (the loop over the
+store, the event loop, the workers together), by the processor time of that thread: in a burst they
+take turns with one interpreter lock, and waiting for it is nobody's work. cProfile makes small
+calls dear, so the shares are to be read, not the seconds.
 """
 
 import asyncio
@@ -12,13 +14,16 @@ import pstats
 import threading
 import time
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from bench.contenders import contender
+from bench.contenders.tickwork import Tickwork
+from bench.servers import Servers
 from bench.spec import Spec
 from bench.workloads.burst import begin, end
-from bench.workloads.stage import database
+from bench.workloads.stage import fresh_store
+from tickwork.interfaces import Store
 
 __all__ = ["BURSTS", "print_profile"]
 
@@ -29,6 +34,9 @@ BURSTS = {
     "sqlite-threads": Spec(
         workload="burst", contender="tickwork", store="sqlite", work="thread", count=10_000
     ),
+    "postgresql": Spec(workload="burst", contender="tickwork", store="postgresql", count=10_000),
+    "redis": Spec(workload="burst", contender="tickwork", store="redis", count=10_000),
+    "file": Spec(workload="burst", contender="tickwork", store="file", count=10_000),
 }
 
 _LINES = 25
@@ -64,12 +72,76 @@ class _Threads:
         return {name: pstats.Stats(*profiles) for name, profiles in kinds.items()}
 
 
+@dataclass(slots=True)
+class _Step:
+    """How often a step of the store was made, and how long all of them took."""
+
+    calls: int = 0
+    clock_s: float = 0.0
+    own_s: float = 0.0
+
+
+class _Steps:
+    """Times the steps that a store makes, from when it is told to begin."""
+
+    def __init__(self) -> None:
+        self.steps: defaultdict[str, _Step] = defaultdict(_Step)
+
+    def watch(self, store: Store) -> None:
+        """Time the steps of a store."""
+        for name in ("plan", "lease", "finish"):
+            setattr(store, name, self._timed(name, getattr(store, name)))
+
+    def _timed(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            clock_s, own_s = time.perf_counter(), time.thread_time()
+            try:
+                return step(*args)
+            finally:
+                noted = self.steps[name]
+                noted.calls += 1
+                noted.clock_s += time.perf_counter() - clock_s
+                noted.own_s += time.thread_time() - own_s
+
+        return timed
+
+
 def print_profile(name: str, lines: int = _LINES) -> None:
-    """Print the functions that take most of the time in a burst, for each thread."""
-    spec = BURSTS[name]
-    with database(spec) as file, _Threads() as threads:
-        result = asyncio.run(_burst(spec, file, threads))
-    print(f"== {name}: {spec.count:,} runs, {result['per_s']:,.0f} a second while profiled")
+    """Print what a burst spends in the steps of the store, and in functions, for each thread."""
+    with Servers() as servers:
+        spec = replace(BURSTS[name], server=servers.url(BURSTS[name].store))
+        _print_steps(name, spec, servers)
+        _print_functions(spec, lines)
+
+
+def _print_steps(name: str, spec: Spec, servers: Servers) -> None:
+    steps = _Steps()
+    before_s = 0.0
+
+    def ready() -> None:
+        nonlocal before_s
+        steps.steps.clear()
+        before_s = servers.used_s()
+
+    result = asyncio.run(_burst(spec, ready, steps))
+    print(f"== {name}: {spec.count:,} runs, {result['per_s']:,.0f} a second")
+    print(f"\n{spec.count / result['per_s']:.3f} s by the clock, of which in the store:")
+    for step, noted in steps.steps.items():
+        print(
+            f"  {step:6} {noted.calls:4} calls {noted.clock_s:7.3f} s, "
+            f"{noted.own_s:.3f} s of them at work"
+        )
+    if spec.server is not None:
+        print(f"  the server worked for {servers.used_s() - before_s:.2f} s")
+
+
+def _print_functions(spec: Spec, lines: int) -> None:
+    event_loop = cProfile.Profile(time.thread_time)
+    with _Threads() as threads:
+        threads.profiles.append(("event loop", event_loop))
+        result = asyncio.run(_burst(spec, event_loop.enable))
+        event_loop.disable()
+    print(f"\n{result['per_s']:,.0f} a second while profiled")
     stats = {thread: each for thread, each in threads.stats().items() if thread != _OURS}
     for thread, each in sorted(stats.items(), key=lambda item: -_total_s(item[1])):
         if _total_s(each) > _WORTH_S:
@@ -77,15 +149,16 @@ def print_profile(name: str, lines: int = _LINES) -> None:
             each.sort_stats("tottime").print_stats(lines)
 
 
-async def _burst(spec: Spec, file: Path | None, threads: _Threads) -> dict[str, Any]:
-    """Make a burst; the thread of this loop is profiled from its beginning."""
-    made = contender(spec.contender)
-    profile = cProfile.Profile(time.thread_time)
-    threads.profiles.append(("event loop", profile))
-    started_at = begin(made, spec, file, profile.enable)
-    result = await asyncio.to_thread(end, made, spec, started_at)
-    profile.disable()
-    return result
+async def _burst(
+    spec: Spec, ready: Callable[[], object], steps: _Steps | None = None
+) -> dict[str, Any]:
+    """Make a burst; call `ready` on this loop, just before the clock starts."""
+    made = Tickwork()
+    if steps is not None:
+        made.watchers.append(steps.watch)
+    with fresh_store(spec) as setup:
+        started_at = begin(made, spec, setup, ready)
+        return await asyncio.to_thread(end, made, spec, started_at)
 
 
 def _total_s(stats: pstats.Stats) -> float:

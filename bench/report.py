@@ -2,63 +2,109 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.measuring import Measured
-from bench.plan import Group
+from bench.course import Course
+from bench.group import Group
+from bench.measuring import QUIET, Measured
+from bench.plan import SECTIONS
 from bench.spec import Spec
 
 __all__ = ["page"]
 
 _UNITS = {
     "per_s": "a second",
+    "one_per_s": "a second",
+    "two_per_s": "a second",
     "on_time_percent": "% on time",
     "cpu_percent": "% CPU",
     "ready_s": "s",
     "step_us": "µs",
     "sparse_us": "µs",
+    "few_ms": "ms",
+    "many_ms": "ms",
+    "ratio": "times",
 }
-_DISTURBED = 0.25
-_WHO = ("tickwork", "apscheduler", "asyncz", "croniter", "floor")
+_WHO = ("tickwork", "apscheduler", "asyncz", "huey", "procrastinate", "croniter", "floor")
+_NOT_PEERS = {"tickwork", "floor"}
+_TITLES = {
+    "cron": "Cron",
+    "memory": "Memory",
+    "sqlite": "SQLite",
+    "postgresql": "PostgreSQL",
+    "redis": "Redis",
+    "file": "Files",
+    "nodes": "Several nodes on one PostgreSQL",
+    "planning": "What planning costs the store",
+}
+_REMARKS = {
+    "sqlite": "Everybody writes ahead with `synchronous=FULL`: a commit survives a power cut.",
+    "postgresql": "For everybody `fsync` and `synchronous_commit` are on.",
+    "redis": (
+        "For everybody the server appends each command to its log before it answers, and forces "
+        "the log to the disk each second (`appendonly yes`, `appendfsync everysec`)."
+    ),
+    "file": "Tickwork waits for the disk at each step; the others never do.",
+}
 
 Results = Mapping[Spec, Measured]
 
 
-def page(groups: Sequence[Group], results: Results, machine: Mapping[str, str]) -> str:
+def page(course: Course, facts: Mapping[str, str]) -> str:
     """Return the page, in Markdown."""
     lines = [
         "# Tickwork beside others",
         "",
+        course.sentences(),
+        "",
         "Written by `make bench`; how it is measured stands at the top of `bench/__init__.py` and",
-        "of each module in `bench/workloads`. Medians (least to most); `°` marks figures that were",
-        "taken while something else was using more than a quarter of a processor.",
+        "of each module in `bench/workloads`; where the time goes, in `PROFILES.md`. Medians",
+        "(least to most); `°` marks figures taken while something else used more than",
+        f"{QUIET:.0%} of a processor.",
         "",
-        *[f"- {name}: {value}" for name, value in machine.items()],
+        *[f"- {name}: {value}" for name, value in facts.items()],
         "",
-        f"| workload | unit | {' | '.join(_WHO)} | to the best peer | wanted |",
-        f"|---|---|{'---|' * (len(_WHO) + 2)}",
-        *[_row(group, results) for group in groups],
-        "",
-        *_details(groups, results),
-        *_verdicts(groups, results),
+        *_verdicts(course.groups, course.results),
     ]
+    for section in SECTIONS:
+        groups = [group for group in course.groups if group.section == section]
+        if groups:
+            lines += _section(section, groups, course.results)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _row(group: Group, results: Results) -> str:
+def _section(section: str, groups: Sequence[Group], results: Results) -> Iterator[str]:
+    present = {spec.contender for group in groups for spec in group.specs}
+    who = [each for each in _WHO if each in present]
+    yield f"## {_TITLES[section]}"
+    yield ""
+    if section in _REMARKS:
+        yield _REMARKS[section]
+        yield ""
+    yield f"| workload | unit | {' | '.join(who)} | to the best peer | wanted |"
+    yield f"|---|---|{'---|' * (len(who) + 2)}"
+    for group in groups:
+        yield _row(group, who, results)
+    yield ""
+    yield from _bursts(groups, results)
+    yield from _steady(groups, results)
+
+
+def _row(group: Group, who: Sequence[str], results: Results) -> str:
     measured = {spec.contender: results[spec] for spec in group.specs}
-    cells = [_cell(measured[who], group.figure) if who in measured else "" for who in _WHO]
+    cells = [_cell(measured[each], group) if each in measured else "" for each in who]
     ratio = _ratio(group, results, None)
     compared = "" if ratio is None else f"{ratio:.2f} times"
     row = [group.title, _UNITS[group.figure], *cells, compared, _wanted(group)]
     return f"| {' | '.join(row)} |"
 
 
-def _cell(measured: Measured, figure: str) -> str:
+def _cell(measured: Measured, group: Group) -> str:
     if measured.error is not None:
-        return f"failed: {measured.error}"
-    values = measured.values(figure)
-    mark = "°" if measured.others > _DISTURBED else ""
+        return f"failed: {measured.error}".replace("|", "/")
+    values = measured.values(group.figure)
+    mark = "°" if measured.disturbed else ""
     spread = f" ({_number(values[0])} to {_number(values[-1])})" if len(values) > 1 else ""
-    return f"{_number(measured.median(figure))}{spread}{mark}"
+    fewer = f", of {measured.spec.count:,}" if measured.spec.count < group.count else ""
+    return f"{_number(measured.median(group.figure))}{spread}{mark}{fewer}"
 
 
 def _number(value: float) -> str:
@@ -71,11 +117,11 @@ def _ratio(group: Group, results: Results, rival: str | None) -> float | None:
     theirs: list[float] = []
     for spec in group.specs:
         measured = results[spec]
-        if measured.error is not None or spec.contender == "floor":
+        if measured.error is not None:
             continue
         if spec.contender == "tickwork":
             ours = measured.median(group.figure)
-        elif rival in {None, spec.contender}:
+        elif spec.contender == rival or (rival is None and spec.contender not in _NOT_PEERS):
             theirs.append(measured.median(group.figure))
     if not ours or not theirs:
         return None
@@ -84,8 +130,14 @@ def _ratio(group: Group, results: Results, rival: str | None) -> float | None:
 
 def _wanted(group: Group) -> str:
     if group.factor is not None:
-        return f"{group.factor:g} times {group.rival}"
-    return f"under {group.limit:g} {_UNITS[group.figure]}" if group.limit is not None else ""
+        return f"{group.factor:g} times {_rival(group)}"
+    if group.least is not None:
+        return f"at least {group.least:g}"
+    return f"at most {group.most:g} {_UNITS[group.figure]}" if group.most is not None else ""
+
+
+def _rival(group: Group) -> str:
+    return group.rival or "the best peer"
 
 
 def _verdicts(groups: Sequence[Group], results: Results) -> Iterator[str]:
@@ -93,39 +145,37 @@ def _verdicts(groups: Sequence[Group], results: Results) -> Iterator[str]:
     yield "## Targets"
     yield ""
     for group in groups:
-        if group.factor is not None:
-            ratio = _ratio(group, results, group.rival)
-            if ratio is None:
-                yield f"- {group.title}: **not measured**"
-            elif ratio >= group.factor:
-                yield f"- {group.title}: reached, {ratio:.2f} times {group.rival}"
-            else:
-                yield (
-                    f"- {group.title}: **missed by {1 - ratio / group.factor:.0%}**, "
-                    f"{ratio:.2f} instead of {group.factor:g} times {group.rival}"
-                )
-        elif group.limit is not None:
-            yield f"- {group.title}: {_within(group, results)}"
+        if (said := _verdict(group, results)) is not None:
+            yield f"- {_TITLES[group.section]}, {group.title}: {said}"
+    yield ""
 
 
-def _within(group: Group, results: Results) -> str:
+def _verdict(group: Group, results: Results) -> str | None:
+    if group.factor is not None:
+        ratio = _ratio(group, results, group.rival)
+        return _judged(ratio, group.factor, f" times {_rival(group)}", more=True)
+    wanted = group.least if group.least is not None else group.most
+    if wanted is None:
+        return None
     ours = results[next(spec for spec in group.specs if spec.contender == "tickwork")]
-    if ours.error is not None or group.limit is None:
+    value = None if ours.error is not None else ours.median(group.figure)
+    return _judged(value, wanted, f" {_UNITS[group.figure]}", more=group.least is not None)
+
+
+def _judged(value: float | None, wanted: float, unit: str, *, more: bool) -> str:
+    if value is None:
         return "**not measured**"
-    value, unit = ours.median(group.figure), _UNITS[group.figure]
-    over = f"{value - group.limit:.3g} {unit}"
-    if value < group.limit:
-        return f"reached, {_number(value)} {unit}"
-    return f"**missed by {over}**, {_number(value)} instead of {group.limit:g}"
+    if (value >= wanted) if more else (value <= wanted):
+        return f"reached, {value:.3g}{unit}"
+    missed = 1 - value / wanted if more else value / wanted - 1
+    return f"**missed by {missed:.0%}**, {value:.3g} instead of {wanted:g}{unit}"
 
 
-def _details(groups: Sequence[Group], results: Results) -> Iterator[str]:
+def _bursts(groups: Sequence[Group], results: Results) -> Iterator[str]:
     """Yield what the table has no room for."""
     bursts = [group for group in groups if group.workload == "burst"]
     if bursts:
-        yield "## Bursts in detail"
-        yield ""
-        yield "Tickwork's time above ends with the last record; until the last call it makes:"
+        yield "Tickwork's time in bursts ends with the last record; until the last call it makes:"
         yield ""
         for group in bursts:
             each = [results[spec] for spec in group.specs if results[spec].error is None]
@@ -136,9 +186,12 @@ def _details(groups: Sequence[Group], results: Results) -> Iterator[str]:
             rate = f"{ours[0].median('called_per_s'):,.0f} a second" if ours else "?"
             yield f"- {group.title}: {rate}; most memory in MB: {memory}"
         yield ""
+
+
+def _steady(groups: Sequence[Group], results: Results) -> Iterator[str]:
     steady = [group for group in groups if group.workload == "steady"]
     if steady:
-        yield "## Lateness of steady tasks: p50 / p99 in ms, percent called"
+        yield "Lateness, p50 / p99 in ms, and percent called:"
         yield ""
         for group in steady:
             each = [results[spec] for spec in group.specs if results[spec].error is None]

@@ -4,24 +4,28 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from bench.contenders import Work
+from bench.contenders import Kind, Work
 
 __all__ = ["Spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What is measured: a workload, who does it, on which store, with how many tasks."""
+    """What is measured: a workload, who does it, on which store, with how many tasks.
+
+    `folder` is where files may be made, `server` where the store's server is.
+    """
 
     workload: str
     contender: str
-    store: str = "memory"
+    store: Kind = "memory"
     work: Work = "coroutine"
     count: int = 0
     seconds: int = 0
     bulk: bool = False
     zone: str = "UTC"
     folder: str | None = None
+    server: str | None = None
 
     def to_json(self) -> str:
         """Return it as one line."""

@@ -8,7 +8,19 @@ import threading
 import time
 from itertools import count
 
-__all__ = ["GOAL", "STAMPS", "Goal", "noop_coroutine", "noop_function", "stamp_coroutine"]
+__all__ = [
+    "FUNCTIONS",
+    "GOAL",
+    "NAPS",
+    "STAMPS",
+    "Goal",
+    "nap_function",
+    "noop_coroutine",
+    "noop_function",
+    "stamp_coroutine",
+]
+
+_NAP_S = 0.005
 
 
 class Goal:
@@ -45,6 +57,9 @@ GOAL = Goal()
 STAMPS: tuple[list[int], list[float]] = ([], [])
 """Which task was called, and when."""
 
+NAPS: list[float] = []
+"""When each nap was over."""
+
 
 async def noop_coroutine() -> None:
     """Do nothing but be counted."""
@@ -58,7 +73,17 @@ def noop_function() -> None:
         GOAL.reach()
 
 
+def nap_function() -> None:
+    """Sleep for a few milliseconds, as who waits for something else, and be counted."""
+    time.sleep(_NAP_S)
+    NAPS.append(time.perf_counter())
+
+
 async def stamp_coroutine(number: int) -> None:
     """Note that a task was called."""
     STAMPS[0].append(number)
     STAMPS[1].append(time.time())
+
+
+FUNCTIONS = (noop_coroutine, noop_function, nap_function)
+"""Those that are called once; who calls by name must be told beforehand."""

@@ -3,22 +3,29 @@
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-__all__ = ["THREADS", "Contender", "Function", "Setup", "Work", "contender"]
+__all__ = ["QUEUES", "THREADS", "Contender", "Function", "Kind", "Setup", "Work", "contender"]
 
+Kind = Literal["memory", "sqlite", "postgresql", "redis", "file"]
 Work = Literal["coroutine", "thread"]
 Function = Callable[..., Any]
 
 THREADS = 10
 """How many threads each pool has: APScheduler's default."""
 
+QUEUES = frozenset({"huey", "procrastinate"})
+"""Those that are queues: clients add jobs, workers, which are others, call them."""
+
 
 class Setup(NamedTuple):
-    """How a contender is set up: its store (None: memory) and the kind of functions it calls."""
+    """How a contender is set up: its store, and the kind of functions it calls.
 
-    file: Path | None
+    `place` is where the store is: a path, the URL of a server, or nothing where it is in memory.
+    """
+
+    store: Kind
+    place: str
     work: Work
     durable: bool = True
 
@@ -27,13 +34,16 @@ class Contender(Protocol):
     """A scheduler, as the workloads see it."""
 
     def open(self, setup: Setup) -> None:
-        """Start it, paused; on the event loop where it is to call coroutines."""
+        """Start it, paused; on the event loop where it is to call coroutines.
+
+        Of a queue, this is the client only.
+        """
 
     def add_once(self, function: Function, count: int, due: datetime) -> None:
         """Add tasks that are due once, in bulk where there is such a thing."""
 
     def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
-        """Add recurring tasks; `bulk` is for those who can."""
+        """Add recurring tasks, or, to a queue, jobs for an hour later; `bulk` is for who can."""
 
     def add_secondly(self, function: Function, count: int, start: datetime) -> None:
         """Add tasks that are called each second with their number; their phases spread evenly."""
@@ -42,7 +52,7 @@ class Contender(Protocol):
         """Return how many tasks it keeps."""
 
     def resume(self) -> None:
-        """Let it fire."""
+        """Let it fire; of a queue, start its worker."""
 
     def settle(self, count: int, timeout_s: float) -> float | None:
         """Wait for its records of that many runs, check them, and return when the last was written.

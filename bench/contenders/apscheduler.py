@@ -7,13 +7,11 @@ from typing import Any
 
 from apscheduler.executors.asyncio import AsyncIOExecutor
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.jobstores.memory import MemoryJobStore
-from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from bench.contenders import THREADS, Function, Setup
-from bench.sqlite import engine_of
+from bench.databases import engine_of, redis_socket
 
 __all__ = ["APScheduler", "make"]
 
@@ -25,14 +23,9 @@ class APScheduler:
         self._scheduler: Any = None
 
     def open(self, setup: Setup) -> None:
-        store = (
-            MemoryJobStore()
-            if setup.file is None
-            else SQLAlchemyJobStore(engine=engine_of(setup.file, durable=setup.durable))
-        )
         coroutines = setup.work == "coroutine"
         self._scheduler = (AsyncIOScheduler if coroutines else BackgroundScheduler)(
-            jobstores={"default": store},
+            jobstores={"default": _store(setup)},
             executors={"default": AsyncIOExecutor() if coroutines else ThreadPoolExecutor(THREADS)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
@@ -69,6 +62,20 @@ class APScheduler:
 
     def close(self) -> None:
         self._scheduler.shutdown()
+
+
+def _store(setup: Setup) -> Any:
+    if setup.store == "memory":
+        from apscheduler.jobstores.memory import MemoryJobStore
+
+        return MemoryJobStore()
+    if setup.store == "redis":
+        from apscheduler.jobstores.redis import RedisJobStore
+
+        return RedisJobStore(unix_socket_path=redis_socket(setup.place))
+    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    return SQLAlchemyJobStore(engine=engine_of(setup))
 
 
 def make() -> APScheduler:

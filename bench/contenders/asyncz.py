@@ -8,11 +8,9 @@ from typing import Any
 from asyncz.executors.asyncio import AsyncIOExecutor
 from asyncz.executors.pool import ThreadPoolExecutor
 from asyncz.schedulers.asyncio import AsyncIOScheduler
-from asyncz.stores.memory import MemoryStore
-from asyncz.stores.sqlalchemy import SQLAlchemyStore
 
 from bench.contenders import THREADS, Function, Setup
-from bench.sqlite import engine_of
+from bench.databases import engine_of, redis_socket
 
 __all__ = ["Asyncz", "make"]
 
@@ -27,15 +25,10 @@ class Asyncz:
         self._scheduler: Any = None
 
     def open(self, setup: Setup) -> None:
-        store = (
-            MemoryStore()
-            if setup.file is None
-            else SQLAlchemyStore(engine_of(setup.file, durable=setup.durable))
-        )
         coroutines = setup.work == "coroutine"
         executor = AsyncIOExecutor() if coroutines else ThreadPoolExecutor(max_workers=THREADS)
         self._scheduler = AsyncIOScheduler(
-            stores={"default": store},
+            stores={"default": _store(setup)},
             executors={"default": executor},
             task_defaults=_DEFAULTS,
             timezone="UTC",
@@ -72,6 +65,24 @@ class Asyncz:
 
     def close(self) -> None:
         self._scheduler.shutdown()
+
+
+def _store(setup: Setup) -> Any:
+    if setup.store == "memory":
+        from asyncz.stores.memory import MemoryStore
+
+        return MemoryStore()
+    if setup.store == "redis":
+        from asyncz.stores.redis import RedisStore
+
+        return RedisStore(unix_socket_path=redis_socket(setup.place))
+    if setup.store == "file":
+        from asyncz.stores.file import FileStore
+
+        return FileStore(setup.place)
+    from asyncz.stores.sqlalchemy import SQLAlchemyStore
+
+    return SQLAlchemyStore(engine_of(setup))
 
 
 def make() -> Asyncz:

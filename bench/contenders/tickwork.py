@@ -4,7 +4,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -12,30 +12,46 @@ from typing import Any
 from bench.contenders import THREADS, Function, Setup
 from tickwork import Scheduler
 from tickwork.executors.threads import ThreadPoolExecutor
+from tickwork.interfaces import Store
 from tickwork.model.policies import RunState
 from tickwork.model.steps import Batch, RunQuery
-from tickwork.stores.memory import MemoryStore
-from tickwork.stores.sql import SQLStore
+from tickwork.wiring import build_store
 
-__all__ = ["Tickwork", "make"]
+__all__ = ["Tickwork", "make", "store_of"]
 
 _BULK = 10_000
 
 
 class Written:
-    """Notes when the record of the last run was written."""
+    """Notes when the record of the last run was written.
+
+    `heard` is told after each step: how many records there are, and when the last was written.
+    """
 
     def __init__(self) -> None:
         self.wanted = 0
         self.written_at = 0.0
+        self.heard: Callable[[int, float], None] = lambda _records, _at: None
         self._records = 0
         self._all = threading.Event()
 
-    def add(self, records: int) -> None:
-        """Count records of runs that have ended."""
+    def watch(self, store: Store) -> None:
+        """Count the records of runs that end in a store."""
+        finish = store.finish
+
+        def watched(batch: Batch) -> frozenset[str]:
+            rejected = finish(batch)
+            if batch.finished:
+                self._add(len(batch.finished) - len(rejected))
+            return rejected
+
+        store.finish = watched  # type: ignore[method-assign]  # of this one object
+
+    def _add(self, records: int) -> None:
+        self.written_at = time.perf_counter()
         self._records += records
-        if records and self._records >= self.wanted:
-            self.written_at = time.perf_counter()
+        self.heard(self._records, self.written_at)
+        if self._records == self.wanted:
             self._all.set()
 
     def wait(self, timeout_s: float) -> bool:
@@ -43,50 +59,28 @@ class Written:
         return self._all.wait(timeout_s)
 
 
-class _WatchedMemoryStore(MemoryStore):
-    def __init__(self, written: Written) -> None:
-        super().__init__()
-        self._written = written
-
-    def finish(self, batch: Batch) -> frozenset[str]:
-        rejected = super().finish(batch)
-        self._written.add(len(batch.finished))
-        return rejected
-
-
-class _WatchedSQLStore(SQLStore):
-    def __init__(self, url: str, written: Written, **options: Any) -> None:
-        super().__init__(url, **options)
-        self._written = written
-
-    def finish(self, batch: Batch) -> frozenset[str]:
-        rejected = super().finish(batch)
-        self._written.add(len(batch.finished))
-        return rejected
-
-
 class Tickwork:
-    """A `Scheduler`, with a store that says when it has written."""
+    """A `Scheduler`, with a store that says when it has written.
+
+    `watchers` are shown the store before it is opened.
+    """
 
     def __init__(self) -> None:
-        self._written = Written()
-        self._store: _WatchedMemoryStore | _WatchedSQLStore
+        self.written = Written()
+        self.watchers: list[Callable[[Store], None]] = [self.written.watch]
+        self._store: Any
         self._scheduler: Scheduler
 
     def open(self, setup: Setup) -> None:
-        if setup.file is None:
-            self._store = _WatchedMemoryStore(self._written)
-        else:
-            durability = "full" if setup.durable else "normal"
-            self._store = _WatchedSQLStore(
-                f"sqlite:///{setup.file}", self._written, durability=durability
-            )
+        self._store = store_of(setup)
+        for watch in self.watchers:
+            watch(self._store)
         executors = {"threadpool": ThreadPoolExecutor(max_workers=THREADS)}
         self._scheduler = Scheduler(self._store, executors=executors)
         self._scheduler.start(paused=True)
 
     def add_once(self, function: Function, count: int, due: datetime) -> None:
-        self._written.wanted = count
+        self.written.wanted = count
         self._add_in_bulk(
             {"fn": function, "trigger": "date", "run_at": due, "id": f"once-{number}"}
             for number in range(count)
@@ -125,17 +119,34 @@ class Tickwork:
         self._scheduler.resume()
 
     def settle(self, count: int, timeout_s: float) -> float | None:
-        if not self._written.wait(timeout_s):
+        if not self.written.wait(timeout_s):
             raise TimeoutError("not all runs were written")
+        self.check(count)
+        return self.written.written_at
+
+    def check(self, count: int) -> None:
+        """Look up whether there are as many records as there should be, one for each task."""
         completed = frozenset({RunState.COMPLETED})
         runs = self._store.find_runs(RunQuery(states=completed, limit=count + 1))
         if len(runs) != count or len({run.task_id for run in runs}) != count:
             raise AssertionError(f"{len(runs)} records of {count} runs")
-        return self._written.written_at
 
     def close(self) -> None:
         report = self._scheduler.stop()
         assert report.clean, report
+
+
+def store_of(setup: Setup) -> Store:
+    """Return the store that a setup names, which isn't open yet."""
+    match setup.store:
+        case "memory":
+            return build_store("memory://")
+        case "sqlite" | "file":
+            durability = "full" if setup.durable else "normal"
+            scheme = "sqlite:///" if setup.store == "sqlite" else "file://"
+            return build_store({"url": f"{scheme}{setup.place}", "durability": durability})
+        case _:
+            return build_store(setup.place)
 
 
 def make() -> Tickwork:

@@ -1,20 +1,20 @@
 """Many no-op tasks that are due at one instant, in the past: how long until all were called.
 
 The tasks are added to a started, paused scheduler; the clock starts when it is resumed. So nobody's
-adding is part of it, and nobody begins before everything is there.
+adding is part of it, and nobody begins before everything is there. A queue's jobs are in the queue
+by then, and resuming starts its worker.
 """
 
 import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, Setup
 from bench.spec import Spec
 from bench.work import GOAL, noop_coroutine, noop_function
-from bench.workloads.stage import database, on_stage
+from bench.workloads.stage import fresh_store, on_stage
 
 __all__ = ["begin", "end", "measure"]
 
@@ -25,19 +25,19 @@ _EXTRA_S = 0.2
 
 def measure(spec: Spec) -> dict[str, Any]:
     """Return runs a second until the last call, and until the last record, and the memory."""
-    with database(spec) as file:
+    with fresh_store(spec) as setup:
         return on_stage(
             spec,
-            lambda made: begin(made, spec, file),
+            lambda made: begin(made, spec, setup),
             lambda made, started_at: end(made, spec, started_at),
         )
 
 
 def begin(
-    made: Contender, spec: Spec, file: Path | None, ready: Callable[[], None] = lambda: None
+    made: Contender, spec: Spec, setup: Setup, ready: Callable[[], object] = lambda: None
 ) -> float:
     """Start a contender, add the tasks, say that all is `ready`, start the clock, let it fire."""
-    made.open(Setup(file, spec.work))
+    made.open(setup)
     GOAL.want(spec.count)
     function = noop_coroutine if spec.work == "coroutine" else noop_function
     made.add_once(function, spec.count, datetime.now(UTC) - timedelta(seconds=1))

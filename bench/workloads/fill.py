@@ -29,7 +29,7 @@ def measure(spec: Spec) -> dict[str, Any]:
 
 
 def _fill(made: Contender, spec: Spec, file: Path) -> None:
-    made.open(Setup(file, spec.work, durable=False))
+    made.open(Setup(spec.store, str(file), spec.work, durable=False))
     function = noop_coroutine if spec.work == "coroutine" else noop_function
     made.add_hourly(function, spec.count - 1, bulk=True)
     made.add_once(function, 1, datetime.now(UTC) - timedelta(seconds=1))

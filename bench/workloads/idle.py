@@ -1,14 +1,12 @@
 """What a scheduler costs that has many tasks and nothing to do: share of one processor."""
 
 import time
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, Setup
 from bench.spec import Spec
 from bench.work import GOAL, noop_coroutine, noop_function
-from bench.workloads.stage import filled_database, on_stage
+from bench.workloads.stage import filled_database, fresh_store, on_stage
 
 __all__ = ["measure"]
 
@@ -18,17 +16,17 @@ _TIMEOUT_S = 60.0
 
 def measure(spec: Spec) -> dict[str, Any]:
     """Return percent of one processor."""
-    place = nullcontext(None) if spec.store == "memory" else filled_database(spec)
-    with place as file:
+    stored = fresh_store(spec) if spec.store == "memory" else filled_database(spec)
+    with stored as setup:
         return on_stage(
-            spec, lambda made: _begin(made, spec, file), lambda made, _: _end(made, spec)
+            spec, lambda made: _begin(made, spec, setup), lambda made, _: _end(made, spec)
         )
 
 
-def _begin(made: Contender, spec: Spec, file: Path | None) -> None:
+def _begin(made: Contender, spec: Spec, setup: Setup) -> None:
     GOAL.want(1)
-    made.open(Setup(file, spec.work))
-    if file is None:
+    made.open(setup)
+    if setup.store == "memory":
         function = noop_coroutine if spec.work == "coroutine" else noop_function
         made.add_hourly(function, spec.count, bulk=True)
     made.resume()

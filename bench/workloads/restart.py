@@ -5,7 +5,6 @@ opened its store, and found what is due. Importing comes before and is shown apa
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, Setup
@@ -20,14 +19,14 @@ _TIMEOUT_S = 120.0
 
 def measure(spec: Spec) -> dict[str, Any]:
     """Return the seconds until the overdue task was called."""
-    with filled_database(spec) as file:
-        return on_stage(spec, lambda made: _begin(made, spec, file), _end)
+    with filled_database(spec) as setup:
+        return on_stage(spec, lambda made: _begin(made, setup), _end)
 
 
-def _begin(made: Contender, spec: Spec, file: Path) -> float:
+def _begin(made: Contender, setup: Setup) -> float:
     GOAL.want(1)
     started_at = time.perf_counter()
-    made.open(Setup(file, spec.work))
+    made.open(setup)
     made.resume()
     return started_at
 

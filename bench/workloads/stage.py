@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.contenders import Contender, contender
+from bench.contenders import Contender, Setup, contender
+from bench.servers import emptied
 from bench.spec import Spec
 
-__all__ = ["database", "filled_database", "on_stage"]
+__all__ = ["filled_database", "fresh_store", "on_stage"]
 
 
 def on_stage(
@@ -38,18 +39,20 @@ def on_stage(
 
 
 @contextmanager
-def database(spec: Spec) -> Iterator[Path | None]:
-    """Yield the file of a fresh database, None where the store is memory."""
+def fresh_store(spec: Spec) -> Iterator[Setup]:
+    """Yield a setup on an empty store."""
     if spec.store == "memory":
-        yield None
-        return
-    with TemporaryDirectory(prefix="tickwork-bench-", dir=spec.folder) as folder:
-        yield Path(folder) / "tasks.db"
+        yield Setup(spec.store, "", spec.work)
+    elif spec.server is not None:
+        yield Setup(spec.store, emptied(spec.store, spec.server), spec.work)
+    else:
+        with TemporaryDirectory(prefix="tickwork-bench-", dir=spec.folder) as folder:
+            yield Setup(spec.store, str(Path(folder) / "tasks"), spec.work)
 
 
 @contextmanager
-def filled_database(spec: Spec) -> Iterator[Path]:
-    """Yield a copy of a database with the contender's tasks, which is made only once."""
+def filled_database(spec: Spec) -> Iterator[Setup]:
+    """Yield a setup on a copy of a database with the contender's tasks, made only once."""
     assert spec.folder is not None
     original = Path(spec.folder) / f"{spec.contender}-{spec.count}.db"
     if not original.exists():
@@ -58,4 +61,4 @@ def filled_database(spec: Spec) -> Iterator[Path]:
             [sys.executable, "-m", "bench.child", filling], check=True, stdout=subprocess.DEVNULL
         )
     with TemporaryDirectory(prefix="tickwork-bench-", dir=spec.folder) as folder:
-        yield Path(shutil.copy(original, folder))
+        yield Setup(spec.store, shutil.copy(original, folder), spec.work)

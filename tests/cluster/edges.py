@@ -26,14 +26,14 @@ from tests.cluster.staging import (
 from tickwork.model.instants import SECOND
 from tickwork.model.policies import Delivery, RunState
 
-__all__ = ["Edges", "Halfway"]
+__all__ = ["Edges", "Halfway", "Inside"]
 
 _STEPS = (("plan", False), ("finish", True), ("lease", False), ("finish", False))
 """Steps, and whether it is the one that marks starts."""
 
 
 class Edges(Case):
-    """At the edges of steps of the store."""
+    """At the edges of steps of the store: killed."""
 
     @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
     def test_killed_at_the_edge_of_a_step_nothing_is_lost_or_doubled(
@@ -49,6 +49,10 @@ class Edges(Case):
                 _run_by_hand(cluster, task.id, worker)
             cluster.await_death(worker, 15)
         check_until_now(cluster, tasks)
+
+
+class Inside(Case):
+    """Inside steps of the store: stopped for longer than the lease."""
 
     @pytest.mark.parametrize("step", ["plan", "mark"])
     def test_stopped_inside_a_step_until_it_was_declared_dead_nothing_is_lost(

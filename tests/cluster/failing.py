@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.cluster import Cluster, Worker, until
 from tests.cluster.faults import BY_CLIENTS, BY_WORKERS, Faults
-from tests.cluster.schedules import Every, length_s
+from tests.cluster.schedules import length_s
 from tests.cluster.staging import (
     LONG,
     NAMES,
@@ -29,7 +29,6 @@ from tests.cluster.staging import (
     sizes,
     work_on,
 )
-from tickwork import Scheduler
 from tickwork.model.instants import SECOND
 from tickwork.testing import Fault
 
@@ -52,19 +51,15 @@ class FailingSteps(Case):
         cluster.await_ready(workers)
         tasks = add_mixture(cluster, random, size, Faults(seed, 0.2, BY_CLIENTS))
         with cluster.client(Faults(seed, 0.2, BY_CLIENTS)) as client:
+            calls = 0
             for task in random.sample(tasks, size.blows):
                 work_on(cluster, random, size)
-                _disturb(client, task)
+                calls += insist(partial(client.pause_task, task.id, reason="a test"))
+                calls += insist(partial(client.resume_task, task.id))
+            assert calls >= 2 * size.blows + 2, "a change has failed before and after its commit"
         cluster.await_rest(length_s(tasks) + size.rest_s)
         check(cluster, tasks)
         _check_faults(workers)
-
-
-def _disturb(client: Scheduler, task: Every) -> None:
-    """Pause and resume a task, however often that takes."""
-    calls = insist(lambda: client.pause_task(task.id, reason="a test"))
-    calls += insist(lambda: client.resume_task(task.id))
-    assert calls >= 2
 
 
 def _check_faults(workers: list[Worker]) -> None:

@@ -32,6 +32,7 @@ def faulty(store: Store, faults: Faults) -> FaultyStore:
         store, chances=chances, random=Random(faults.seed), methods=[*faults.steps]
     )
     for number, step in enumerate(faults.steps):
-        # Not all in a row: each failure in a row makes the pause before the next try longer.
-        wrapped.script(step, *[None] * number, Fault.BEFORE, None, Fault.AFTER)
+        # Loops fail now and then: each failure in a row makes the pause before the next try longer.
+        calm = [None] if step in BY_WORKERS else []
+        wrapped.script(step, *calm * number, Fault.BEFORE, *calm, Fault.AFTER)
     return wrapped

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.edges import Edges, Halfway
+from tests.cluster.edges import Edges, Halfway, Inside
 from tests.cluster.failing import FailingSteps
 from tests.cluster.killing import Killing, Stopping
 from tests.cluster.living import Living
@@ -14,7 +14,7 @@ class OnFiles:
         return f"file://{tmp_path / 'store'}"
 
 
-class TestFileCluster(OnFiles, Killing, FailingSteps, Edges):
+class TestFileCluster(OnFiles, Killing, FailingSteps, Edges, Inside):
     pass
 
 

@@ -5,7 +5,7 @@ from secrets import token_hex
 import pytest
 from pymongo.uri_parser import parse_uri
 
-from tests.cluster.edges import Edges, Halfway
+from tests.cluster.edges import Edges, Halfway, Inside
 from tests.cluster.failing import FailingServer, FailingSteps, OnServer, Server, WrongClocks
 from tests.cluster.killing import Killing, Stopping
 from tests.cluster.living import Living
@@ -13,6 +13,8 @@ from tests.cluster.proxy import Proxy
 
 
 class OnMongoDB(OnServer):
+    part = 2 / 3
+
     @pytest.fixture
     def url(self, mongodb_url: str) -> str:
         return mongodb_url
@@ -38,5 +40,5 @@ class TestMongoDBCluster(OnMongoDB, Killing, FailingSteps, FailingServer, WrongC
 
 
 @pytest.mark.soak
-class TestMongoDBClusterLiving(OnMongoDB, Edges, Halfway, Stopping, Living):
+class TestMongoDBClusterLiving(OnMongoDB, Edges, Inside, Halfway, Stopping, Living):
     pass

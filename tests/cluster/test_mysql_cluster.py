@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from tests.cluster.edges import Edges, Halfway
+from tests.cluster.edges import Edges, Halfway, Inside
 from tests.cluster.failing import FailingServer, FailingSteps, OnServer, Server, WrongClocks
 from tests.cluster.killing import Killing, Stopping
 from tests.cluster.living import Living
@@ -57,5 +57,5 @@ class TestMySQLCluster(OnMySQL, Killing, FailingSteps, FailingServer, WrongClock
 
 
 @pytest.mark.soak
-class TestMySQLClusterLiving(OnMySQL, Edges, Halfway, Stopping, Living):
+class TestMySQLClusterLiving(OnMySQL, Edges, Inside, Halfway, Stopping, Living):
     pass

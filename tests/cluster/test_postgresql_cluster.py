@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.cluster.edges import Edges, Halfway
+from tests.cluster.edges import Edges, Halfway, Inside
 from tests.cluster.failing import FailingServer, FailingSteps, OnServer, Server, WrongClocks
 from tests.cluster.killing import Killing, Stopping
 from tests.cluster.living import Living
@@ -41,10 +41,12 @@ class OnPostgreSQL(OnServer):
             yield url, cut
 
 
-class TestPostgreSQLCluster(OnPostgreSQL, Killing, FailingSteps, FailingServer, WrongClocks, Edges):
+class TestPostgreSQLCluster(
+    OnPostgreSQL, Killing, FailingSteps, FailingServer, WrongClocks, Inside
+):
     pass
 
 
 @pytest.mark.soak
-class TestPostgreSQLClusterLiving(OnPostgreSQL, Halfway, Stopping, Living):
+class TestPostgreSQLClusterLiving(OnPostgreSQL, Edges, Halfway, Stopping, Living):
     pass

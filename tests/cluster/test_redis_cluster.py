@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.cluster.edges import Edges, Halfway
+from tests.cluster.edges import Edges, Halfway, Inside
 from tests.cluster.failing import FailingServer, FailingSteps, OnServer, Server, WrongClocks
 from tests.cluster.killing import Killing, Stopping
 from tests.cluster.living import Living
@@ -63,5 +63,5 @@ class TestRedisCluster(OnRedis, Killing, FailingSteps, FailingServer, WrongClock
 
 
 @pytest.mark.soak
-class TestRedisClusterLiving(OnRedis, Edges, Halfway, Stopping, Living):
+class TestRedisClusterLiving(OnRedis, Edges, Inside, Halfway, Stopping, Living):
     pass

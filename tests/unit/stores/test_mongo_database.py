@@ -258,12 +258,12 @@ def test_a_server_that_crashed_has_everything_that_was_answered(server: MongoDBS
 
 def test_definitions_that_are_too_large_are_refused(place: Place) -> None:
     place.bench.open()
-    large = task("large", payload="x" * 6_000_001)
+    large = task("large", payload="x" * 8_000_000)
     message = raised(InvalidInputError, lambda: place.bench.put(task("fine"), large))
     assert "'large'" in message
     assert "keep large data elsewhere" in message
     assert place.bench.dump().tasks == {}
-    fits = task("large", payload="x" * 5_000_000)
+    fits = task("large", payload="x" * 7_900_000)
     place.bench.put(fits)
     [leased] = place.bench.plan().leased
     assert leased.definition == fits.definition

@@ -83,6 +83,22 @@ def test_an_edit_settles_what_others_owe_first(place: Place) -> None:
     assert place.owing() == ["b"]
 
 
+def test_each_change_of_a_task_has_an_outbox_of_its_own(place: Place) -> None:
+    """Who still has a copy of one must not take the next for it."""
+    place.bench.put(task(due_us=None))
+    seen: dict[str, int] = {}
+
+    def look(_: int) -> bool:
+        for each in place.documents("tasks"):
+            if "owing" in each:
+                seen[each["owing"]] = each["outbox"]["born"]
+        return False
+
+    place.gate.arm(look)
+    place.bench.edit(runs_now(pending(None)), "task", "task", "task")
+    assert list(seen.values()) == [1, 2, 3]
+
+
 def test_adding_a_task_that_is_being_removed_finishes_the_removal(place: Place) -> None:
     place.bench.put(task(generation=1, due_us=None))
     place.bench.edit(runs_now(pending(None)))

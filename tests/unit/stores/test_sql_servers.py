@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -454,3 +455,100 @@ def test_a_deadlock_is_nobodys_trouble(site: Site) -> None:
     assert answers == [frozenset()]
     assert bench.run(run).state is RunState.COMPLETED
     assert bench.active() == (0, 0)
+
+
+# --- values ------------------------------------------------------------------------------------
+
+ODD = [
+    "a\\b",
+    "quote\"'`",
+    "nl\n\r\t",
+    "\x01\x1f\x7f\u2028",
+    "\U0001f570",
+    "%s %(x)s :x",
+    "",
+    "null",
+    " blanks ",
+    "\\u0041\\N",
+    "{}[],",
+    "x" * 70_000,
+]
+WIDE = [2**63 - 1, -(2**63), 2**62 + 1, 2**53 + 1, 10**17 + 1, 0, 1, -1]
+
+
+def test_batches_keep_every_character_and_digit(site: Site) -> None:
+    bench = site.bench()
+    tasks = [
+        task(f"t{at}", T0 + at, name=odd, problem=odd, declared=odd, generation=WIDE[at % 8])
+        for at, odd in enumerate(ODD)
+    ]
+    bench.put(*tasks)
+    assert bench.dump().tasks == {each.id: each for each in tasks}
+    leased = [each.run for each in bench.plan(now_us=T0 + 100).leased]
+    assert bench.runs() == leased
+    assert [run.generation for run in leased] == [each.generation for each in tasks]
+    texts = dict(zip((run.id for run in leased), ODD, strict=True))
+    bench.finish(
+        *(finished(run, result=odd, errors=odd, reason=odd) for run, odd in zip(leased, ODD, strict=True))
+    )
+    for run in bench.runs():
+        assert (run.result, run.errors, run.reason) == (texts[run.id],) * 3
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("odd", [{"task_id": "x" * 192}, {"name": "\ud800"}])
+def test_what_does_not_fit_is_refused(site: Site, odd: dict[str, Any], count: int) -> None:
+    bench = site.bench()
+    tasks = [task(f"t{number}") for number in range(count - 1)]
+    with pytest.raises(InvalidInputError, match="doesn't take a value"):
+        bench.put(*tasks, task(**odd))
+    assert bench.dump().tasks == {}
+
+
+def test_more_names_than_a_statement_takes_parameters(site: Site) -> None:
+    bench = site.bench()
+    bench.put(task("a", None), task("b", None))
+    runs = [each.runs[0] for each in bench.edit(runs_now(pending(None)), "a", "b")]
+    only = frozenset({f"run-{number}" for number in range(70_000)} | {runs[1].id})
+    assert [each.run.id for each in bench.lease(only=only).leased] == [runs[1].id]
+    ids = [f"t{number}" for number in range(70_000)]
+    assert bench.edit(refuse, *ids)[0].task is None
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+_FORKED = """
+import os, sys
+from tickwork.stores.sql import SQLStore
+from tickwork.testing.store_contract import Bench
+from tickwork.testing.store_contract.bench import task
+
+store = SQLStore(sys.argv[1], prefix=sys.argv[2])
+bench = Bench(store, store)
+bench.open()
+if hasattr(store, "watch"):
+    store.watch(lambda: None)
+bench.put(task("before"))
+child = os.fork()
+if not child:
+    store.forsake()
+    bench.open()
+    bench.put(task("child"))
+    assert set(bench.dump().tasks) == {"before", "child"}
+    bench.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert set(bench.dump().tasks) == {"before", "child"}
+bench.put(task("parent"))
+assert {each.run.task_id for each in bench.plan().leased} == {"before", "child", "parent"}
+bench.close()
+print("fine")
+"""
+
+
+def test_a_forked_child_begins_anew(site: Site) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _FORKED]
+    done = subprocess.run(
+        [*command, site.url, site.prefix], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("fine\n", "")

@@ -1,4 +1,8 @@
-"""The store in a MongoDB database, through pymongo; works on a stand-alone server."""
+"""The store in a MongoDB database, through pymongo; works on a stand-alone server.
+
+Why no order of crashes loses or doubles anything without transactions: see `outbox`; what follows
+from the end of a run: `following`; what dead nodes leave behind: `nodes`.
+"""
 
 from tickwork.errors import InvalidInputError
 

@@ -86,7 +86,7 @@ class _Editing:
         self._ids = ids
         self._ask = ask
         self._new_id = new_id
-        self._token = new_token()
+        self._token = ""
         self._known: dict[str, TaskRecord] = {}
         self._edited: dict[int, Edited] = {}
 
@@ -141,6 +141,8 @@ class _Editing:
 
     def _try(self, decided: Mapping[int, _Decided]) -> dict[int, Edited]:
         """Write what was decided about tasks that are still as they were then; return what was."""
+        # A new one each time: of the same task, no two outboxes may have the same.
+        self._token = new_token()
         added: dict[int, TaskRecord] = {}
         drawn: dict[int, _Drawn] = {}
         edited: dict[int, Edited] = {}

@@ -130,7 +130,7 @@ def _fitting(fields: Document) -> Document:
         name
         for name, limit in _BYTES.items()
         if len(fields.get(name) or "") * _LONGEST_CHARACTER > limit
-        and len(fields[name].encode()) > limit
+        and len(fields[name].encode("utf-8", "surrogatepass")) > limit
     ]
     if not too_long:
         return fields

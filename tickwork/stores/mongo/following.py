@@ -17,6 +17,7 @@ process ends before it has looked, runs may be queued behind nobody, which `reco
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import sample
 from typing import Any, NamedTuple
 
 from tickwork.errors import StoreUnavailableError
@@ -230,7 +231,8 @@ def queued_behind(session: Session, boxes: Sequence[Outbox], active: Mapping[str
 
 
 def stuck(session: Session, limit: int) -> list[str]:
-    """Return the tasks of which all runs are queued, each behind another."""
-    tasks = session.runs.values("queued_of", {"queued_of": PRESENT, **VISIBLE})[:limit]
-    counts = count_runs(session, tasks)
+    """Return tasks of which all runs are queued; look at up to `limit` that have queued ones."""
+    tasks = session.runs.values("queued_of", {"queued_of": PRESENT, **VISIBLE})
+    # By chance, so that all have their turn.
+    counts = count_runs(session, sample(tasks, min(limit, len(tasks))))
     return sorted({key[0] for key, (active, queued) in counts.items() if active == queued})

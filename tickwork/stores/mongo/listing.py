@@ -41,29 +41,29 @@ def _page(session: Session, query: TaskQuery, field: str) -> list[Document]:
     if not query.limit:
         return []
     wanted = _wanted(query)
-    having = {"$and": [wanted, {field: {"$exists": True}}]}
+    having = wanted if field == "_id" else {**wanted, field: {"$exists": True}}
     order = [(field, -1 if query.sort.startswith("-") else 1)]
     order += [("_id", 1)] if field != "_id" else []
     found = session.tasks.find(having, order=order, limit=query.limit, offset=query.offset)
     if len(found) == query.limit or field == "_id":
         return found
     offset = max(0, query.offset - session.tasks.count(having))
-    lacking = {"$and": [wanted, {field: {"$exists": False}}]}
+    lacking = {**wanted, field: {"$exists": False}}
     limit = query.limit - len(found)
     return found + session.tasks.find(lacking, order=[("_id", 1)], limit=limit, offset=offset)
 
 
 def _wanted(query: TaskQuery) -> Document:
-    wanted = dict(_THERE)
     equal = {
+        "declared_in": query.declared_in,
+        "trigger": query.trigger,
         "state": query.state and query.state.value,
         "executor": query.executor,
         "function": query.function,
-        "trigger": query.trigger,
         "tags": query.tag,
-        "declared_in": query.declared_in,
     }
-    wanted |= {name: value for name, value in equal.items() if value is not None}
+    wanted: Document = {name: value for name, value in equal.items() if value is not None}
+    wanted |= _THERE
     if query.search is not None:
         # As a text: a regular expression of BSON's own ends at the first NUL.
         pattern = re.escape(query.search).replace("\0", "x00")

@@ -20,7 +20,7 @@ from tickwork.model.steps import TASK_REMOVED, Beat, RecoverReply, RecoverReques
 from tickwork.stores.mongo.collection import Document, chunks
 from tickwork.stores.mongo.following import Key, follow, foresee, let_go, stuck
 from tickwork.stores.mongo.orphans import ENDED, end_orphans_among, tasks_of
-from tickwork.stores.mongo.outbox import VISIBLE, outbox_of, settle, sweep
+from tickwork.stores.mongo.outbox import VISIBLE, outbox_of, settle_all, sweep
 from tickwork.stores.mongo.session import PRESENT, Session, new_token
 from tickwork.stores.mongo.shapes import changed, node_document, run_of
 
@@ -65,8 +65,7 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
 def _mend(session: Session, request: RecoverRequest) -> None:
     """Finish what others have begun, and didn't live to finish."""
     owing = session.tasks.find({"owing": PRESENT}, limit=_AT_ONCE)
-    if owing:
-        settle(session, [outbox_of(task) for task in owing])
+    settle_all(session, map(outbox_of, owing))
     sweep(session, _AT_ONCE)
     marked = session.runs.find({"follows_of": PRESENT}, ["follows_of"], limit=_AT_ONCE)
     if marked:

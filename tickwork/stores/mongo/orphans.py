@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tickwork.model.policies import RunState
 from tickwork.model.steps import TASK_REMOVED
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.outbox import outbox_of, settle
+from tickwork.stores.mongo.outbox import outbox_of, settle_all
 from tickwork.stores.mongo.planning import NUMBER
 from tickwork.stores.mongo.session import Session
 from tickwork.stores.mongo.shapes import changed
@@ -28,9 +28,8 @@ def tasks_of(session: Session, runs: Sequence[Document]) -> dict[str, Document]:
         tasks = session.tasks.find({"_id": {"$in": some}})
         found.update((task["_id"], task) for task in tasks)
     gone = [task for task in found.values() if "gone" in task]
-    if gone:
-        # Removed, but not to the end: their runs are cancelled with that, for its own reason.
-        settle(session, [outbox_of(task) for task in gone])
+    # Removed, but not to the end: their runs are cancelled with that, for its own reason.
+    settle_all(session, map(outbox_of, gone))
     there = {(task["_id"], task["generation"]): task for task in found.values() if task not in gone}
     keys = {run["_id"]: (run["task_id"], run["generation"]) for run in runs}
     return {run_id: there[key] for run_id, key in keys.items() if key in there}

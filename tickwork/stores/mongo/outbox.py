@@ -22,7 +22,9 @@ document. Where more follows from it (a fixed delay), the same change leaves a m
 3. If it is, the drafts are made runs: those of ours, and those of others by the nonces that
    were seen before the task was read.
 4. The rest is done: pending runs that the task had made by then are cancelled, queued ones let go,
-   marks taken away. Each names what it is about, and changes only what is still so.
+   marks taken away. Each names what it is about, and changes only what is still so. (Who stands
+   still between 2 and 4 may cancel late; a run that was under way when it was asked for, and waits
+   for its next attempt by then, is cancelled with the others.)
 5. The outbox is emptied if it is still the one with this token; a removed task goes with it.
 
 Why none is lost: 5 comes only after 1 to 4 were acknowledged, and until then the outbox is there
@@ -41,7 +43,7 @@ A crash of the server is a crash of all: single documents are written whole, in 
 keeps a beginning. Of commands that change many documents some may then have been changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tickwork.model.policies import RunState
@@ -56,6 +58,7 @@ __all__ = [
     "Outbox",
     "outbox_of",
     "settle",
+    "settle_all",
     "sweep",
     "too_many",
 ]
@@ -64,7 +67,10 @@ VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
 """The condition that all but settling puts on runs."""
 
 RUNS_LIMIT = 10_000
-"""How many runs one change may make: they are all in one document, which ends at 16 MB."""
+"""How many runs one change may make: they are all in one document, which ends at 16 MB.
+
+Nor are many more made by one command, which has to end in time.
+"""
 
 UNMARKED: Mapping[str, Any] = {"$unset": {"follows_of": "", "follows_us": ""}}
 """The change of a run from which nothing follows any more."""
@@ -144,6 +150,20 @@ def settle(
     _do_the_rest(session, live)
     _empty(session, live, own=own)
     return not refused and len(live) == len(boxes)
+
+
+def settle_all(session: Session, boxes: Iterable[Outbox]) -> None:
+    """Settle outboxes of others, however much there is to do."""
+    some: list[Outbox] = []
+    runs = 0
+    for box in boxes:
+        some.append(box)
+        runs += len(box.runs)
+        if runs >= RUNS_LIMIT:
+            settle(session, some)
+            some, runs = [], 0
+    if some:
+        settle(session, some)
 
 
 def _draft(run: Document, draft: str) -> Document:

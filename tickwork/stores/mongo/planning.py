@@ -27,6 +27,7 @@ from tickwork.stores.mongo.outbox import (
     Outbox,
     outbox_of,
     settle,
+    settle_all,
     too_many,
 )
 from tickwork.stores.mongo.session import PRESENT, Session, new_token
@@ -93,9 +94,7 @@ def _is_due(task: Document, now_us: int) -> bool:
 def _settle_left(session: Session, now_us: int) -> None:
     """Settle what others have left behind, since there is nothing else to do."""
     left = {"owing": PRESENT, "outbox.at_us": {"$lte": now_us - _LEFT_US}}
-    found = session.tasks.find(left, limit=CHUNK)
-    if found:
-        settle(session, [outbox_of(task) for task in found])
+    settle_all(session, map(outbox_of, session.tasks.find(left, limit=CHUNK)))
 
 
 def eligible(eligibility: Eligibility, task_id: str) -> Document:
@@ -132,21 +131,28 @@ class _Planning:
         self.leased: list[Leased] = []
         self.recorded: list[RunRecord] = []
         self.deferred: list[tuple[str, Deferral]] = []
+        runs = 0
         for task in due:
-            self._consider(task)
+            runs += self._consider(task)
+            if runs >= RUNS_LIMIT:
+                # The others are as due as before.
+                break
 
-    def _consider(self, task: TaskRecord) -> None:
+    def _consider(self, task: TaskRecord) -> int:
+        """Decide about a task; return how many runs are to be made of it."""
         definition = task.definition
         if isinstance(definition, Unreadable):
             self.deferred.append((task.id, Deferral(definition.reason)))
-            return
+            return 0
         decision = self._request.decide(task)
         if isinstance(decision, Deferral):
             self.deferred.append((task.id, decision))
-        elif len(decision.runs) > RUNS_LIMIT:
+            return 0
+        if len(decision.runs) > RUNS_LIMIT:
             self.deferred.append((task.id, Deferral(too_many(len(decision.runs)))))
-        else:
-            self._move(task, definition, decision)
+            return 0
+        self._move(task, definition, decision)
+        return len(decision.runs)
 
     def _move(self, task: TaskRecord, definition: Definition, decision: Plan) -> None:
         born = task.revision + 1

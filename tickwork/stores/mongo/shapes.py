@@ -42,8 +42,8 @@ __all__ = [
     "task_of",
 ]
 
-_TEXT_LIMIT = 6_000_000
-"""How long a definition may be: documents end at 16 MB, and it may be there twice."""
+_BYTES = 8_000_000
+"""How long the texts of a definition may be, in UTF-8: a document ends at 16 MB."""
 
 
 def task_fields(task: TaskRecord, codec: DefinitionCodec) -> Document:
@@ -55,12 +55,16 @@ def task_fields(task: TaskRecord, codec: DefinitionCodec) -> Document:
     if isinstance(task.definition, Definition):
         # What can't be understood is left in these fields as it is.
         fields |= _searched(task.definition)
-    if len(fields["definition"]) > _TEXT_LIMIT:
-        raise InvalidInputError(
-            f"task {task.id!r} has {len(fields['definition']):,} characters of definition and "
-            f"arguments; a MongoDB store takes {_TEXT_LIMIT:,}: keep large data elsewhere"
-        )
+    _check_length(task.id, fields["definition"] + (task.declared or ""))
     return fields
+
+
+def _check_length(task_id: str, text: str) -> None:
+    if len(text) * 4 > _BYTES and len(text.encode("utf-8", "surrogatepass")) > _BYTES:
+        raise InvalidInputError(
+            f"task {task_id!r} has more than {_BYTES:,} bytes of definition and arguments; "
+            "a MongoDB store takes no more: keep large data elsewhere"
+        )
 
 
 def _searched(definition: Definition) -> Document:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.records import TaskRecord
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.outbox import VISIBLE, Outbox, outbox_of, settle
+from tickwork.stores.mongo.outbox import VISIBLE, Outbox, outbox_of, settle_all
 from tickwork.stores.mongo.session import Session
 from tickwork.stores.mongo.shapes import changed, task_of
 
@@ -46,7 +46,7 @@ def settled_again(session: Session, found: dict[str, Document]) -> dict[str, Doc
         boxes = [outbox_of(task) for task in found.values() if "owing" in task]
         if not boxes:
             return found
-        settle(session, boxes)
+        settle_all(session, boxes)
         for some in chunks([box.task_id for box in boxes]):
             for task_id in some:
                 del found[task_id]

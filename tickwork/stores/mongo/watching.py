@@ -6,7 +6,7 @@ A server that stands alone has no such streams: then there are no hints, and pol
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event, Thread
 from typing import Any
 
@@ -17,11 +17,11 @@ from tickwork.stores.mongo.database import Database
 
 __all__ = ["Watcher"]
 
-logger = logging.getLogger("tickwork.stores")
+logger = logging.getLogger("tickwork.stores.mongo")
 
 _LOOK_MS = 500
-_FIRST_PAUSE_S = 1.0
-_LAST_PAUSE_S = 60.0
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 30.0
 _UNSUPPORTED = frozenset({40573, 115, 59, 303, 13})
 """What servers answer that have no change streams, or none for us."""
 
@@ -45,25 +45,39 @@ class Watcher:
         pause_s = _FIRST_PAUSE_S
         while not self._stopped.is_set():
             try:
-                self._look()
-                pause_s = _FIRST_PAUSE_S
+                for _ in self._heard():
+                    pause_s = _FIRST_PAUSE_S
+                    self._wake_guarded()
             except OperationFailure as error:
                 if error.code in _UNSUPPORTED:
                     logger.debug("no change streams here, polling does it: %s", error)
                     return
-                logger.debug("change stream broke off, will try again: %s", error)
+                logger.debug("no hints from MongoDB for now: %s", error)
             except PyMongoError as error:
-                logger.debug("change stream broke off, will try again: %s", error)
+                logger.debug("no hints from MongoDB for now: %s", error)
+            except Exception:
+                # The top of this thread: hints only make things faster, polling goes on.
+                logger.exception("listening for hints failed; will try again")
             self._stopped.wait(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
-    def _look(self) -> None:
+    def _heard(self) -> Iterator[None]:
+        """Yield when something was changed, and at first."""
         with self._inner.watch(self._pipeline, max_await_time_ms=_LOOK_MS) as stream:
             # What happened before the stream began isn't in it.
-            self._wake()
+            yield
             while stream.alive and not self._stopped.is_set():
-                if stream.try_next() is not None and not self._stopped.is_set():
-                    self._wake()
+                if stream.try_next() is not None:
+                    yield
+
+    def _wake_guarded(self) -> None:
+        if self._stopped.is_set():
+            return
+        try:
+            self._wake()
+        except Exception:
+            # Whatever the caller's code raises: the next hint comes.
+            logger.exception("waking for a hint failed")
 
 
 def _pipeline(tasks: str, runs: str) -> Sequence[Mapping[str, Any]]:

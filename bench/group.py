@@ -1,0 +1,38 @@
+"""One row of the results."""
+
+from dataclasses import dataclass
+
+from bench.spec import Spec
+
+__all__ = ["Group"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One row of the results: a figure, who is compared in it, and what is to be reached.
+
+    `factor` is the wanted ratio to a rival, who is the best peer unless named; `most` and `least`
+    are what the figure itself may be. There are no more than `repeats` measurements of a spec, and
+    only two if these agree.
+    """
+
+    section: str
+    title: str
+    figure: str
+    specs: tuple[Spec, ...]
+    repeats: int = 3
+    more_is_better: bool = True
+    factor: float | None = None
+    rival: str | None = None
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def workload(self) -> str:
+        """The name of its workload."""
+        return self.specs[0].workload
+
+    @property
+    def count(self) -> int:
+        """The number of tasks that it is about."""
+        return max(spec.count for spec in self.specs)
