@@ -489,7 +489,10 @@ def test_batches_keep_every_character_and_digit(site: Site) -> None:
     assert [run.generation for run in leased] == [each.generation for each in tasks]
     texts = dict(zip((run.id for run in leased), ODD, strict=True))
     bench.finish(
-        *(finished(run, result=odd, errors=odd, reason=odd) for run, odd in zip(leased, ODD, strict=True))
+        *(
+            finished(run, result=odd, errors=odd, reason=odd)
+            for run, odd in zip(leased, ODD, strict=True)
+        )
     )
     for run in bench.runs():
         assert (run.result, run.errors, run.reason) == (texts[run.id],) * 3
