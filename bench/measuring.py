@@ -28,7 +28,7 @@ _TIMEOUT_S = 300
 _AGAIN_S = 120.0
 """How long all repetitions of what was disturbed may take together."""
 
-_LONG_S = 18 * 60.0
+_LONG_S = 20 * 60.0
 """After how long there are no more repeats."""
 
 _AGREEMENT = 0.1
@@ -75,9 +75,14 @@ class _Measuring:
         self._again_s = _AGAIN_S
         self._since = time.perf_counter()
 
+    @property
+    def elapsed_s(self) -> float:
+        """How long the run has taken so far."""
+        return time.perf_counter() - self._since
+
     def suffices(self, measured: Measured, figure: str) -> bool:
         """Whether another repeat would tell nothing new, or take too long."""
-        late = time.perf_counter() - self._since > _LONG_S
+        late = self.elapsed_s > _LONG_S
         return measured.settled(figure) or (late and bool(measured.results))
 
     def add(self, measured: Measured) -> None:
@@ -134,8 +139,10 @@ def measure_all(
             for each in fresh:
                 if not measuring.suffices(each, group.figure):
                     measuring.add(each)
+        minutes, seconds = divmod(int(measuring.elapsed_s), 60)
         for each in fresh:
-            print(_progress(group, each), file=sys.stderr, flush=True)
+            line = f"{minutes}:{seconds:02} {_progress(group, each)}"
+            print(line, file=sys.stderr, flush=True)
         measured(group, found)
     return found
 

@@ -128,7 +128,7 @@ SECTIONS: Mapping[str, Callable[[Scale], Iterator[Group]]] = {
     "sqlite": _sqlite,
     "postgresql": _postgresql,
     "redis": _redis,
-    "file": _file,
     "nodes": _nodes,
     "planning": _planning,
+    "file": _file,
 }

@@ -14,10 +14,11 @@ import pstats
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from bench.contenders import Kind, Work
 from bench.contenders.tickwork import Tickwork
 from bench.servers import Servers
 from bench.spec import Spec
@@ -27,16 +28,22 @@ from tickwork.interfaces import Store
 
 __all__ = ["BURSTS", "print_profile"]
 
+_NUMBERS: Mapping[Kind, int] = {
+    "memory": 100_000,
+    "sqlite": 10_000,
+    "postgresql": 10_000,
+    "redis": 10_000,
+    "file": 10_000,
+}
+
+_ENDINGS: Mapping[Work, str] = {"coroutine": "", "thread": "-threads"}
+
 BURSTS = {
-    "memory": Spec(workload="burst", contender="tickwork", count=100_000),
-    "threads": Spec(workload="burst", contender="tickwork", work="thread", count=100_000),
-    "sqlite": Spec(workload="burst", contender="tickwork", store="sqlite", count=10_000),
-    "sqlite-threads": Spec(
-        workload="burst", contender="tickwork", store="sqlite", work="thread", count=10_000
-    ),
-    "postgresql": Spec(workload="burst", contender="tickwork", store="postgresql", count=10_000),
-    "redis": Spec(workload="burst", contender="tickwork", store="redis", count=10_000),
-    "file": Spec(workload="burst", contender="tickwork", store="file", count=10_000),
+    f"{store}{ending}": Spec(
+        workload="burst", contender="tickwork", store=store, work=work, count=number
+    )
+    for store, number in _NUMBERS.items()
+    for work, ending in _ENDINGS.items()
 }
 
 _LINES = 25

@@ -33,6 +33,7 @@ _STORING: Mapping[Kind, tuple[str, ...]] = {
 """Who schedules on a store; queues come in addition."""
 
 _MOST: Mapping[tuple[Kind, str], int] = {
+    ("memory", "asyncz"): 20_000,
     ("sqlite", "apscheduler"): 5_000,
     ("sqlite", "asyncz"): 5_000,
     ("sqlite", "huey"): 5_000,

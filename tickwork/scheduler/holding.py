@@ -172,13 +172,17 @@ class Holding:
                 break
             if held.run_id not in over:
                 due.append(held)
+        marks = []
+        here_us = now_us - self._clock.offset_us
         for held in due:
-            if not held.started_us:
-                # Still in an executor's queue: look again in a moment.
+            if held.started_us and here_us - held.started_us >= _MARKED_AFTER_US:
+                marks.append(held)
+            else:
+                # In an executor's queue, or only just begun: look again in a moment.
                 self._unmarked.pop(held.run_id)
                 held.received_us = now_us
                 self._unmarked[held.run_id] = held
-        return [held for held in due if held.started_us]
+        return marks
 
     def mark(self, runs: Sequence[Held], now_us: int) -> list[Held]:
         """Write down that runs start now, before they do; return those whose lease holds."""

@@ -42,6 +42,13 @@ class Standing:
     def stop(self, timeout_s: float) -> Leftover:
         return Leftover(self.queue, [])
 
+    def begin(self) -> None:
+        """Start what is there, without an end."""
+        for job in self.queue:
+            now_us = self._environment.now_us()
+            assert job.may_start(now_us)
+            job.started_us = now_us
+
     def go(self) -> None:
         queue, self.queue = self.queue, []
         environment = self._environment
@@ -114,4 +121,28 @@ def test_a_node_in_time_starts_what_it_holds() -> None:
         clock.advance(LEASE - timedelta(microseconds=1))
         standing.go()
         assert jobs.calls == [()]
+        tick(mine)
+
+
+def test_a_start_is_written_down_once_the_run_has_taken_a_tenth_of_a_second() -> None:
+    clock = ManualClock()
+    mine, standing = scheduler(MemoryStore(), clock)
+    with mine:
+        mine.add_task(jobs.note)
+        tick(mine)
+        # It waits in the executor's queue for longer than that, which says nothing about it.
+        for _ in range(3):
+            clock.advance(seconds=0.1)
+            tick(mine)
+        standing.begin()
+        began_at = clock.now()
+        seen = []
+        for _ in range(4):
+            clock.advance(seconds=0.05)
+            tick(mine)
+            [run] = mine.get_runs()
+            seen.append((run.status, run.started_at))
+        assert seen[0] == ("pending", None)
+        assert seen[-1] == ("running", began_at)
+        standing.go()
         tick(mine)
