@@ -33,7 +33,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError
 
 from tickwork.stores.sql.backends import Backend
 
@@ -95,11 +94,9 @@ class ManyInserts:
     ) -> None:
         values: dict[str, Any] = {name: bindparam(name) for name in columns}
         self._each = _Each(connection, insert(table).values(values), columns)
-        self._together: list[_Together | _AsText | _Copied] = []
+        self._together: list[_Together | _AsText] = []
         given = backend.fresh([table.c[name].type for name in columns])
-        if backend.copies:
-            self._together.append(_Copied(connection, table, columns))
-        elif given is not None:
+        if given is not None:
             all_given = insert(table).from_select(
                 list(columns), select(*given.columns), include_defaults=False
             )
@@ -178,43 +175,16 @@ class _AsText:
         return connection.exec_driver_sql(self._text, parameters).rowcount
 
 
-class _Copied:
-    """A COPY into a table, which takes half the time of an INSERT of the same rows."""
-
-    __slots__ = ("_text", "count")
-
-    def __init__(self, connection: Connection, table: Table, columns: Sequence[str]) -> None:
-        quote = connection.dialect.identifier_preparer.quote
-        names = ", ".join(quote(name) for name in columns)
-        self._text = f"COPY {quote(table.name)} ({names}) FROM STDIN"
-        self.count = _FROM
-
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
-        dialect = connection.dialect
-        driver = connection.connection
-        try:
-            with driver.cursor() as cursor, cursor.copy(self._text) as copy:  # type: ignore[attr-defined]  # psycopg's
-                for row in rows:
-                    copy.write_row(row)
-        except dialect.loaded_dbapi.Error as error:
-            # What SQLAlchemy does for statements that go through it.
-            if dialect.is_disconnect(error, driver, None):
-                connection.invalidate(error)
-            kind = dialect.loaded_dbapi.Error
-            raise DBAPIError.instance(self._text, None, error, kind, dialect=dialect) from error
-        return len(rows)
-
-
 def _execute(
     connection: Connection,
     rows: Sequence[Row],
     each: _Each,
-    together: Sequence[_Together | _AsText | _Copied],
+    together: Sequence[_Together | _AsText],
 ) -> int:
     touched = done = 0
     for some in together:
         while len(rows) - done >= some.count:
-            count = some.count if isinstance(some, _Together) else len(rows) - done
+            count = len(rows) - done if isinstance(some, _AsText) else some.count
             touched += some.execute(connection, rows[done : done + count])
             done += count
     if done < len(rows):

@@ -31,9 +31,6 @@ class Backend(ABC):
     place_of: ClassVar[str] = "instr"
     """The function that returns where in a text another one stands, by case; from 1, else 0."""
 
-    copies: ClassVar[bool] = False
-    """Whether the driver copies rows into tables."""
-
     clock: ClassVar[ColumnElement[int] | None] = None
     """The server's time, in microseconds, where there is a server."""
 
