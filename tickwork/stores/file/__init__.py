@@ -45,8 +45,8 @@ for them, since no node survives a power cut.
 
 **Limits.** One host: see `locking` about network file systems. All tasks and all kept runs are in
 the memory of each client. Opening reads all files of tasks (100,000 take about ten seconds).
-Durability "normal" doesn't wait for the disk at each step: a power cut may lose the last ones, or
-half of them, but what is left is whole.
+Durability "normal" doesn't wait for the disk at each step: a power cut may lose the last ones, and
+keep the file of a task that had moved on in them, so that the runs it had planned are gone.
 """
 
 from tickwork.stores.file.store import FileStore
