@@ -1,20 +1,23 @@
 """`tickwork run`: a scheduler of the user's, until a signal.
 
-The first SIGINT or SIGTERM asks for a clean stop. A signal handler may run between any two steps of
-the main thread, so this one does nothing but put the signal into a queue whose `put` may be called
-there. The second signal is impatient: it leaves the stop by an exception, and what is under way is
-given back to the store at once. A third one kills.
+The first SIGINT or SIGTERM asks for a clean stop. The second is impatient: the stop waits no
+longer, and what is under way is given back to the store at once. A third one kills.
+
+Python runs signal handlers between two steps of the main thread, and one that begins to wait at
+that very moment would learn of the signal when its wait is over. So the handlers do nothing: the
+interpreter writes each signal to a socket as it comes, which is what the main thread waits for.
+The stop itself happens in another thread meanwhile.
 """
 
 import logging
 import os
 import signal
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from traceback import extract_tb
-from types import FrameType
 from typing import Any, Self
 
 import typer
@@ -45,20 +48,26 @@ def run_scheduler(
     scheduler = load_scheduler(target)
     _log_to_stderr()
     scheduler.on(Event, print_json_event if as_json else print_lines(terminal))
-    with _Signals() as signals:
-        try:
-            scheduler.start()
-            if not as_json:
-                terminal.say(*_greeting(scheduler))
-            if (name := signals.wait(seconds)) and not as_json:
-                terminal.say(f"{name}: stopping")
-            report = scheduler.stop(timeout=stop_timeout)
-        except _ImpatientError as impatient:
-            typer.echo(f"{signal.Signals(impatient.number).name} again: not waiting", err=True)
-            report = scheduler.stop(wait=False)
-            _tell_left(report)
-            raise typer.Exit(128 + impatient.number) from None
+    impatient = None
+    with _Signals() as signals, ThreadPoolExecutor(1) as aside:
+        scheduler.start()
+        if not as_json:
+            terminal.say(*_greeting(scheduler))
+        number = signals.wait(seconds)
+        if number and not as_json:
+            terminal.say(f"{signal.Signals(number).name}: stopping")
+        stop = aside.submit(scheduler.stop, timeout=stop_timeout)
+        stop.add_done_callback(signals.wake)
+        impatient = signals.wait(None)
+        if impatient:
+            again = " again" if number else ""
+            typer.echo(f"{signal.Signals(impatient).name}{again}: not waiting", err=True)
+            signals.let_kill()
+            scheduler.stop(wait=False)
+        report = stop.result()
     _tell_left(report)
+    if impatient:
+        raise typer.Exit(128 + impatient)
     if report.clean and not as_json:
         terminal.say("stopped")
 
@@ -146,43 +155,42 @@ def _counted(run_ids: tuple[str, ...]) -> str:
     return f"{len(run_ids):,} run{'s' if len(run_ids) > 1 else ''}"
 
 
-class _ImpatientError(BaseException):
-    """A second signal; no `Exception`, so that no guard takes it for a task's error."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 class _Signals:
-    """SIGINT and SIGTERM, for the time of a block."""
+    """SIGINT and SIGTERM, for the time of a block in the main thread."""
 
     def __init__(self) -> None:
-        self._asked: SimpleQueue[int] = SimpleQueue()
         self._before: dict[signal.Signals, Any] = {}
-        self._count = 0
+        self._inbox, self._outbox = socket.socketpair()
+        self._outbox.setblocking(False)
+        self._fd_before = -1
 
     def __enter__(self) -> Self:
+        self._fd_before = signal.set_wakeup_fd(self._outbox.fileno())
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._receive)
+            self._before[number] = signal.signal(number, lambda *_: None)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._fd_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._inbox.close()
+        self._outbox.close()
 
-    def wait(self, seconds: float | None) -> str:
-        """Wait for the first signal; return its name, or "" when the seconds are over."""
+    def wait(self, seconds: float | None) -> int:
+        """Wait for a signal; return its number, or 0 when woken or when the seconds are over."""
+        self._inbox.settimeout(seconds)
         try:
-            return signal.Signals(self._asked.get(timeout=seconds)).name
-        except Empty:
-            return ""
+            (number,) = self._inbox.recv(1)
+        except (TimeoutError, BlockingIOError):
+            return 0
+        return int(number)
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count == 1:
-            self._asked.put(number)
-            return
-        for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
-        raise _ImpatientError(number)
+    def wake(self, _: object) -> None:
+        """End a `wait` without a signal; from any thread."""
+        self._outbox.send(b"\0")
+
+    def let_kill(self) -> None:
+        """Let the next signal end the process at once."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_DFL)

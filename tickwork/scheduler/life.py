@@ -203,7 +203,8 @@ class SchedulerLife:
 
         With `wait`, what is under way has `timeout` seconds to end. What hasn't ended then is
         reported: coroutines and processes are ended and their runs given back to the store, threads
-        go on and are taken over by others once their lease is over.
+        go on and are taken over by others once their lease is over. Without `wait`, a stop that
+        another thread waits for doesn't wait any longer either.
 
         Raises:
             SchedulerStateError: called on the event loop that executes runs, which could then never
@@ -223,18 +224,20 @@ class SchedulerLife:
                 "stop() would block the event loop that executes the runs it waits for; use "
                 "`await scheduler.aio.stop()`, `async with scheduler`, or stop(wait=False)"
             )
+        if not wait:
+            runtime.hurry()
         with self._lock:
             if self._runtime is None:
                 return StopReport()
             until = time.monotonic() + (timeout if wait else 0.0)
             runtime.drain(until)
-            if wait:
+            if not runtime.hurried:
                 self._run_shutdown_tasks(runtime, until)
             report = runtime.stop(until)
             self._runtime = None
             self._paused = False
             self._tell(SchedulerStopped)
-            if wait:
+            if not runtime.hurried:
                 self._listeners.flush()
             self.close()
             return report

@@ -38,6 +38,9 @@ logger = logging.getLogger("tickwork.scheduler")
 
 _TURN_S = 0.005
 
+_LOOK_S = 0.1
+"""How long a stop waits before it looks whether it has been told to hurry."""
+
 
 class StopReport(NamedTuple):
     """What a stop left, as ids of runs.
@@ -75,6 +78,7 @@ class Runtime:
         self._clock = clock
         self._settings = settings
         self._stopping = threading.Event()
+        self._hurried = threading.Event()
         self._threads: list[threading.Thread] = []
         self.event_loop = loop
         shares = Shares(executors)
@@ -148,6 +152,18 @@ class Runtime:
             loop.active = active
             loop.wake.set()
 
+    def hurry(self) -> None:
+        """Let a stop that goes on wait no longer; from any thread."""
+        self._hurried.set()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether a stop should wait for nothing."""
+        return self._hurried.is_set()
+
+    def _left_s(self, until: float) -> float:
+        return 0.0 if self.hurried else max(0.0, until - time.monotonic())
+
     def drain(self, until: float) -> bool:
         """Take no new work and wait, until a `time.monotonic()`, for what is under way."""
         for loop in self.loops.values():
@@ -161,21 +177,21 @@ class Runtime:
         turn = threading.Event()
         for name, run_ids in runs.items():
             loop = self.loops[name]
-            while loop.has_any(run_ids) and time.monotonic() < until:
+            while loop.has_any(run_ids) and self._left_s(until):
                 if not self._settings.threaded:
                     loop.tick()
                 turn.wait(_TURN_S)
 
     def _wait_quiet(self, loop: StoreLoop, until: float) -> bool:
-        if self._settings.threaded:
-            return loop.quiet.wait(max(0.0, until - time.monotonic()))
         while not loop.quiet.is_set():
-            loop.wake.clear()
-            loop.tick()
-            left_s = until - time.monotonic()
-            if loop.quiet.is_set() or left_s <= 0:
+            if not self._settings.threaded:
+                loop.wake.clear()
+                loop.tick()
+            left_s = self._left_s(until)
+            if loop.quiet.is_set() or not left_s:
                 break
-            loop.wake.wait(min(left_s, 0.05))
+            signal = loop.quiet if self._settings.threaded else loop.wake
+            signal.wait(min(left_s, _LOOK_S))
         return loop.quiet.is_set()
 
     def stop(self, until: float) -> StopReport:
@@ -186,11 +202,11 @@ class Runtime:
         current = threading.current_thread()
         for thread in self._threads:
             if thread is not current:
-                thread.join(max(1.0, until - time.monotonic()))
+                thread.join(max(1.0, self._left_s(until)))
         unstarted: list[Job] = []
         ended: list[Job] = []
         for executor in self._executors.values():
-            left = executor.stop(max(0.0, until - time.monotonic()))
+            left = executor.stop(self._left_s(until))
             unstarted += left.unstarted
             if isinstance(executor, Cancelling):
                 ended += left.running

@@ -19,6 +19,7 @@ from tests.unit.scheduler.conftest import Home, tick
 from tickwork import AsyncIOScheduler, Scheduler, SchedulerStateError
 from tickwork.events import SchedulerStopped
 from tickwork.scheduler.loop import LoopSettings
+from tickwork.scheduler.runtime import StopReport
 from tickwork.testing import SteppedScheduler
 
 ROOT = Path(__file__).parents[3]
@@ -166,6 +167,26 @@ def test_a_stop_waits_for_what_is_under_way(home: Home) -> None:
     assert jobs.calls == ["waiting", "went"]
     with scheduler.connect():
         assert [run.status for run in task.get_runs()] == ["completed"]
+
+
+def test_a_stop_that_does_not_wait_hurries_one_that_does(home: Home) -> None:
+    scheduler = home.start()
+    task = scheduler.add_task(jobs.forever)
+    scheduler.add_task(jobs.note, "shutdown")
+    tick(scheduler)
+    (run,) = task.get_runs()
+    reports: list[StopReport] = []
+    patient = threading.Thread(target=lambda: reports.append(scheduler.stop(timeout=10**6)))
+    patient.start()
+    assert scheduler._runtime is not None  # noqa: SLF001  whether the stop has begun shows nowhere else
+    loop = scheduler._runtime.loops["default"]  # noqa: SLF001
+    while not loop.draining:
+        patient.join(0.01)
+    assert scheduler.stop(wait=False).clean
+    patient.join(PATIENCE_S)
+    assert [report.given_back for report in reports] == [(run.id,)]
+    assert jobs.calls == ["forever"]
+    assert scheduler.state == "new"
 
 
 def test_a_coroutine_that_is_stopped_in_the_middle_is_given_back(home: Home) -> None:
