@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tickwork.model.steps import (
         Batch,
         Beat,
+        CancelRequest,
         Edit,
         Edited,
         LeaseReply,
@@ -44,6 +45,7 @@ __all__ = [
     "ExecutorEnvironment",
     "InstantTrigger",
     "Leftover",
+    "OnDemand",
     "Periodic",
     "Reader",
     "Store",
@@ -149,11 +151,13 @@ class ExecutorEnvironment(NamedTuple):
 
     `now_us` tells the scheduler's time; `report` takes outcomes from any thread, in batches where
     that is natural, and returns at once; `loop` is the application's event loop, where it has one.
+    Log records below `log_level` aren't kept with their run.
     """
 
     now_us: Callable[[], int]
     report: Callable[[Sequence[Outcome]], None]
     loop: asyncio.AbstractEventLoop | None = None
+    log_level: int = 0
 
 
 class Leftover(NamedTuple):
@@ -201,10 +205,17 @@ class Executor(Protocol):
 
 @runtime_checkable
 class Cancelling(Protocol):
-    """An executor that can end a job it has started."""
+    """An executor that can end a job before it ends by itself."""
+
+    ends_running: ClassVar[bool]
+    """Whether running jobs can be ended too, by `cancel` and by a `stop` whose time is over; else
+    only those that still wait."""
 
     def cancel(self, run_id: str) -> bool:
-        """Ask for the end of a run; it is reported as `cancelled`. False where it isn't here."""
+        """Ask for the end of a run; it is reported as `cancelled`, never begun or in the middle.
+
+        False where it isn't here, or runs and can't be ended.
+        """
 
 
 class StoreEnvironment(NamedTuple):
@@ -288,8 +299,10 @@ class Store(Protocol):
     def lease(self, request: LeaseRequest) -> LeaseReply:
         """Give pending runs to a node: unleased, eligible, with `available_us` <= `now_us`.
 
-        The longest available first. A lease counts as an attempt, and has a fence higher than any
-        before it in this store. A second caller doesn't get the same run while the lease holds.
+        The lowest rank first, of these the longest available. A lease counts as an attempt, and has
+        a fence higher than any before it in this store. A second caller doesn't get the same run
+        while the lease holds. A run whose own definition can't be understood here becomes
+        available again later.
 
         Raises:
             LeaseLostError: the node isn't registered (any more); nothing was leased.
@@ -300,8 +313,9 @@ class Store(Protocol):
 
         Each entry takes effect only if the run is still leased under its fence; one that took
         effect before is accepted again without doing anything. When a run is over, its task's
-        `active` shrinks, as many queued runs as that lets go become available, and where the entry
-        says so `after_run(task, finished_us)` moves the task on.
+        `active` shrinks, as many queued runs as that lets go become available, the next run that
+        waits for its key gets it, and where the entry says so `after_run` moves the task on. Notes
+        that come too late are dropped without a word.
         """
 
     def beat(self, node: NodeRecord, lease_us: int, *, leaving: bool = False) -> Beat:
@@ -315,8 +329,10 @@ class Store(Protocol):
     def recover(self, request: RecoverRequest) -> RecoverReply:
         """Declare nodes dead whose lease is over, and take their runs over, as decided for each.
 
-        Their entry stays until all their runs are taken over. With `held`, runs leased to `node`
-        itself that it doesn't hold go back to pending as if they had never been leased.
+        What was over already, but still leased since it lingered, is only counted as over now: it
+        isn't decided about, and keeps all that is written of it. The entry of a node stays until
+        all its runs are taken over. With `held`, runs leased to `node` itself that it doesn't hold
+        go back to pending as if they had never been leased.
         """
 
     def prune(self, request: PruneRequest) -> int:
@@ -344,6 +360,28 @@ class Reader(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """Return the number of tasks by schedule state."""
+
+
+@runtime_checkable
+class OnDemand(Protocol):
+    """A store that takes runs without a task, and ends runs on demand."""
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        """Add pending runs that have a definition of their own, to be leased like all others.
+
+        One whose id is there already is passed over: a repeated call adds nothing. One with a key
+        waits for it. A run without a task outlives tasks of the same id.
+        """
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        """End runs; return them as they stand then, in the order asked for, None for unknown ones.
+
+        A run that is cancelled lets go of what it held: the task goes on as after any other run
+        (`after_run` is called for each task once, with all its ends), its key goes to the next one.
+        """
+
+    def asked(self, node: str) -> list[str]:
+        """Return the runs leased to a node, and not over, whose end was asked for."""
 
 
 @runtime_checkable

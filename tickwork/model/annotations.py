@@ -12,10 +12,10 @@ from enum import Enum
 from types import FunctionType, MethodType
 from typing import Any
 
-from tickwork.model.callables import unwrapped_partial
-from tickwork.model.signatures import PerFunction
+from tickwork.model.callables import INJECTED, unwrapped_partial
+from tickwork.model.per_function import PerFunction
 
-__all__ = ["classes_mentioned"]
+__all__ = ["classes_mentioned", "hints_of"]
 
 
 def _read_classes(function: Callable[..., Any]) -> Mapping[str, tuple[type, ...]]:
@@ -37,9 +37,15 @@ def classes_mentioned(function: Callable[..., Any], parameter: str | None) -> tu
     return _CLASSES(function).get(parameter or "", ())
 
 
+def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the annotations of a function that can be evaluated, with their metadata."""
+    return _hints(_annotated(function), extras=True)
+
+
 def _annotated(function: Callable[..., Any]) -> Any:
     """Return the object whose annotations are those of a call of `function`."""
     inner = unwrapped_partial(function)[0]
+    inner = getattr(inner, INJECTED, inner)
     if isinstance(inner, type):
         return inner.__init__  # type: ignore[misc]
     # Not hasattr: an object's class may annotate its attributes.
@@ -50,20 +56,23 @@ def _annotated(function: Callable[..., Any]) -> Any:
     return getattr(type(inner), "__call__", inner)  # noqa: B004
 
 
-def _hints(owner: Any) -> dict[str, Any]:
-    whole = _evaluated(owner)
+def _hints(owner: Any, *, extras: bool = False) -> dict[str, Any]:
+    whole = _evaluated(owner, extras=extras)
     if whole is not None:
         return whole
     found: dict[str, Any] = {}
     for name, hint in getattr(owner, "__annotations__", {}).items():
         one = type("One", (), {"__annotations__": {name: hint}, "__module__": owner.__module__})
-        found.update(_evaluated(one, getattr(owner, "__globals__", None)) or {})
+        names = getattr(owner, "__globals__", None)
+        found.update(_evaluated(one, names, extras=extras) or {})
     return found
 
 
-def _evaluated(owner: Any, names: dict[str, Any] | None = None) -> dict[str, Any] | None:
+def _evaluated(
+    owner: Any, names: dict[str, Any] | None = None, *, extras: bool
+) -> dict[str, Any] | None:
     try:
-        return typing.get_type_hints(owner, names)
+        return typing.get_type_hints(owner, names, include_extras=extras)
     except Exception:  # noqa: BLE001 - the guard of annotations, which are users' code
         return None
 

@@ -9,7 +9,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["is_coroutine_callable", "is_generator_callable", "name_of", "unwrapped_partial"]
+__all__ = [
+    "INJECTED",
+    "is_coroutine_callable",
+    "is_generator_callable",
+    "name_of",
+    "unwrapped_partial",
+]
+
+INJECTED = "_fastdepends_call_"
+"""How FastDepends marks what it has injected, with the function itself; so do we."""
 
 _LOCALS = "<locals>."
 

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import UnreadableRecordError
-from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.policies import Coalesce, Delivery, Keep, Overlap, Scope
 from tickwork.model.signing import Signer, unsigned
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Definition", "DefinitionCodec", "Unreadable"]
 
 VERSION = 1
+_REMEMBERED_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,10 @@ class Definition:
     itself where the store lives in this process; it isn't stored and doesn't count in comparisons.
     `decorated` ones stand in the code as decorators, so that it shows when they are gone from it.
     `disposable` ones are forgotten with their history once they are finished; the others would be
-    new, and be executed again, if they were declared again.
-    Durations are microseconds.
+    new, and be executed again, if they were declared again. `retry_on` and `give_up_on` are names
+    of exception types, `concurrency_key` is what became of `key_template` with the arguments.
+    Durations are microseconds; None for a time-out or a retention is the scheduler's default, a
+    time-out of 0 is no limit.
     """
 
     function: str
@@ -52,6 +55,25 @@ class Definition:
     tags: tuple[str, ...] = ()
     scope: Scope = Scope.CLUSTER
     max_history: int | None = None
+    retries: int = 0
+    retry_delay_us: int = 0
+    backoff: float = 1.0
+    max_delay_us: int | None = None
+    retry_jitter_us: int = 0
+    retry_on: tuple[str, ...] = ()
+    give_up_on: tuple[str, ...] = ()
+    timeout_us: int | None = None
+    result_ttl_us: int | None = None
+    keep: Keep = Keep.ALL
+    overlap: Overlap = Overlap.SKIP
+    max_queued: int = 100
+    priority: int = 0
+    concurrency_key: str | None = None
+    concurrency_limit: int = 1
+    key_template: str | None = None
+    run_on_startup: bool = False
+    max_runs: int | None = None
+    pause_after_failures: int | None = None
     decorated: bool = False
     disposable: bool = False
     target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
@@ -60,6 +82,11 @@ class Definition:
     def declared_in(self) -> str | None:
         """The module in which it stands as a decorator; None where it doesn't."""
         return self.function.partition(":")[0] if self.decorated else None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the end of a run matters to its task."""
+        return self.fixed_delay or self.pause_after_failures is not None
 
     @property
     def marks_start(self) -> bool:
@@ -78,9 +105,16 @@ class Unreadable:
 _PLAIN = {
     each.name: each.default
     for each in fields(Definition)
-    if each.name not in {"trigger", "target", "tags"}
+    if each.name not in {"trigger", "target", "tags", "retry_on", "give_up_on"}
 }
-_WORDS = {"coalesce": Coalesce, "delivery": Delivery, "scope": Scope}
+_WORDS = {
+    "coalesce": Coalesce,
+    "delivery": Delivery,
+    "scope": Scope,
+    "keep": Keep,
+    "overlap": Overlap,
+}
+_LISTS = ("tags", "retry_on", "give_up_on")
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -93,6 +127,21 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "jitter_us": int,
     "fixed_delay": bool,
     "max_history": (int, type(None)),
+    "retries": int,
+    "retry_delay_us": int,
+    "backoff": (int, float),
+    "max_delay_us": (int, type(None)),
+    "retry_jitter_us": int,
+    "timeout_us": (int, type(None)),
+    "result_ttl_us": (int, type(None)),
+    "max_queued": int,
+    "priority": int,
+    "concurrency_key": (str, type(None)),
+    "concurrency_limit": int,
+    "key_template": (str, type(None)),
+    "run_on_startup": bool,
+    "max_runs": (int, type(None)),
+    "pause_after_failures": (int, type(None)),
     "decorated": bool,
     "disposable": bool,
 }
@@ -103,8 +152,9 @@ def _check_types(data: Mapping[str, Any]) -> None:
         value = data.get(name, _PLAIN.get(name))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise TypeError(f"{name} is {value!r:.50}")
-    if not all(isinstance(tag, str) for tag in data["tags"]):
-        raise TypeError(f"tags are {data['tags']!r:.50}")
+    for name in _LISTS:
+        if not all(isinstance(each, str) for each in data[name]):
+            raise TypeError(f"{name} are {data[name]!r:.50}")
 
 
 class DefinitionCodec:
@@ -133,8 +183,9 @@ class DefinitionCodec:
             value = getattr(definition, name)
             if value != default:
                 data[name] = value
-        if definition.tags:
-            data["tags"] = definition.tags
+        for name in _LISTS:
+            if listed := getattr(definition, name):
+                data[name] = listed
         data["trigger"] = definition.trigger.to_json()
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         return text if self._signer is None else self._signer.signed(text)
@@ -152,6 +203,9 @@ class DefinitionCodec:
             if known is not None:
                 return known
         definition = self._decode(text)
+        if len(text) > _REMEMBERED_LENGTH:
+            # Arguments of a single run, more likely than not; and many of them fill the memory.
+            return definition
         with self._lock:
             self._known[text] = definition
             if len(self._known) > self._remembered:
@@ -176,7 +230,7 @@ class DefinitionCodec:
                     "update tickwork here"
                 )
             data["trigger"] = self._load_trigger(data["trigger"])
-            data["tags"] = tuple(data.get("tags", ()))
+            data |= {name: tuple(data.get(name, ())) for name in _LISTS}
             for name, word in _WORDS.items():
                 if name in data:
                     data[name] = word(data[name])

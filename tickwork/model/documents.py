@@ -8,11 +8,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from tickwork.model.definition import Definition, DefinitionCodec
+from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 
-__all__ = ["node_document", "node_of", "run_document", "run_of", "task_document", "task_of"]
+__all__ = [
+    "definition_text",
+    "node_document",
+    "node_of",
+    "run_document",
+    "run_of",
+    "task_document",
+    "task_of",
+]
 
 _RUN_STATES = {state.value: state for state in RunState}
 _SOURCES = {source.value: source for source in Source}
@@ -21,7 +29,9 @@ _TASK_STATES = {state.value: state for state in ScheduleState}
 _OF_TASK = tuple(
     each.name for each in fields(TaskRecord) if each.name not in {"definition", "state", "timing"}
 )
-_OF_RUN = tuple(each.name for each in fields(RunRecord) if each.name not in {"state", "source"})
+_OF_RUN = tuple(
+    each.name for each in fields(RunRecord) if each.name not in {"state", "source", "definition"}
+)
 _OF_NODE = tuple(each.name for each in fields(NodeRecord))
 
 
@@ -29,12 +39,13 @@ def task_document(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:
     """Return the document of a task; `definition` is the text of it."""
     document: dict[str, Any] = {name: getattr(task, name) for name in _OF_TASK}
     document["state"] = task.state.value
-    definition = task.definition
-    if isinstance(definition, Definition):
-        document["definition"] = codec.encode(definition)
-    else:
-        document["definition"] = definition.text
+    document["definition"] = definition_text(task.definition, codec)
     return document
+
+
+def definition_text(definition: Definition | Unreadable, codec: DefinitionCodec) -> str:
+    """Return the text of a definition, also of one that can't be understood."""
+    return codec.encode(definition) if isinstance(definition, Definition) else definition.text
 
 
 def task_of(document: Mapping[str, Any], codec: DefinitionCodec) -> TaskRecord:
@@ -46,20 +57,24 @@ def task_of(document: Mapping[str, Any], codec: DefinitionCodec) -> TaskRecord:
     )
 
 
-def run_document(run: RunRecord) -> dict[str, Any]:
-    """Return the document of a run."""
+def run_document(run: RunRecord, codec: DefinitionCodec) -> dict[str, Any]:
+    """Return the document of a run; `definition` is the text of it, None where it has none."""
     document: dict[str, Any] = {name: getattr(run, name) for name in _OF_RUN}
     document["state"] = run.state.value
     document["source"] = run.source.value
+    own = run.definition
+    document["definition"] = None if own is None else definition_text(own, codec)
     return document
 
 
-def run_of(document: Mapping[str, Any]) -> RunRecord:
+def run_of(document: Mapping[str, Any], codec: DefinitionCodec) -> RunRecord:
     """Return the record of a run's document."""
     word = document["state"]
+    own = document.get("definition")
     run = RunRecord(
         state=_RUN_STATES.get(word, RunState.LOST),
         source=_SOURCES.get(document["source"], Source.SCHEDULED),
+        definition=None if own is None else codec.read(own),
         **{name: document[name] for name in _OF_RUN if name in document},
     )
     if word not in _RUN_STATES:

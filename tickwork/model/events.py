@@ -12,6 +12,7 @@ __all__ = [
     "RunFailed",
     "RunLost",
     "RunMissed",
+    "RunRetrying",
     "RunSkipped",
     "RunStarted",
     "RunTakenOver",
@@ -128,6 +129,13 @@ class RunFailed(RunEvent):
     """A run's function raised; `error` says what."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetrying(RunEvent):
+    """An attempt failed, and the run will be tried again from `next_attempt_at` on."""
+
+    next_attempt_at: datetime
 
 
 class RunCancelled(RunEvent):

@@ -1,5 +1,6 @@
 """What a scheduler hands to an executor, and what comes back."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ __all__ = ["Job", "Outcome", "RunError"]
 class RunError(NamedTuple):
     """Why an attempt failed, as data: safe to store, whatever was raised.
 
-    `code` and `details` are those of a `TaskError`.
+    `code` and `details` are those of a `TaskError`. `kinds` are the names of the exception's
+    classes, most special first, by which it is decided whether to try again; they aren't stored.
     """
 
     type: str
@@ -20,6 +22,7 @@ class RunError(NamedTuple):
     traceback: str = ""
     code: str | None = None
     details: Mapping[str, Any] | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +32,10 @@ class Job:
     `target` is called with `args` and `kwargs`. An executor that runs elsewhere sends `reference`
     and `payload` (the arguments as stored) instead, and has them decoded there. The executor sets
     `started_us` when it really starts the job, and asks first whether it still `may_start`; one
-    that may not is reported as cancelled, with a `started_us` of 0.
+    that may not is reported as cancelled, with a `started_us` of 0. While it runs, `progress` is
+    the JSON text of what it last said of itself, `log` the last lines that it logged; whoever
+    changes them calls `noted` then. `fence` is a number to hand on to what must refuse late
+    writers.
     """
 
     run_id: str
@@ -42,6 +48,15 @@ class Job:
     payload: str = ""
     started_us: int = 0
     withdrawn: bool = False
+    fire_us: int | None = None
+    fence: int = 0
+    progress: str | None = None
+    log: deque[str] | None = None
+    ending: RunState | None = None
+    """What it ends as if it is cancelled now: its end was asked for, or its time is over."""
+
+    def noted(self) -> None:
+        """Be told, in any thread, that `progress` or `log` has changed."""
 
     def may_start(self, now_us: int) -> bool:
         """Whether to start it now; asked once, right before."""

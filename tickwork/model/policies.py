@@ -7,6 +7,8 @@ __all__ = [
     "TERMINAL",
     "Coalesce",
     "Delivery",
+    "Keep",
+    "Overlap",
     "RunState",
     "ScheduleState",
     "Scope",
@@ -27,6 +29,22 @@ class Delivery(StrEnum):
 
     AT_LEAST_ONCE = "at_least_once"
     AT_MOST_ONCE = "at_most_once"
+
+
+class Keep(StrEnum):
+    """Which runs stay listed when they are over."""
+
+    ALL = "all"
+    FAILURES = "failures"
+    NONE = "none"
+
+
+class Overlap(StrEnum):
+    """What happens at a fire time that meets as many runs of its task as `max_instances` allows."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
 
 
 class Scope(StrEnum):

@@ -28,7 +28,9 @@ class TaskRecord:
     planning has dealt with; nothing at or before it is ever planned again. `catchup_us` is set
     while a catch-up that was too long for one plan goes on: fire times up to it queue behind each
     other. `active` counts runs that are pending, running or waiting, `queued` those of them that
-    wait for another run of the task to end. `declared` is the text of the definition as last
+    wait for another run of the task to end. `made` counts the scheduled runs that were ever made,
+    `streak` the failed ones since the last that wasn't, where the definition wants to know it.
+    `declared` is the text of the definition as last
     declared, None while it is that of `definition`. `timing` is the planner's own: the trigger made
     ready to answer, kept while definition and anchor stay; it isn't stored.
     """
@@ -45,6 +47,8 @@ class TaskRecord:
     catchup_us: int | None = None
     active: int = 0
     queued: int = 0
+    made: int = 0
+    streak: int = 0
     declared: str | None = None
     problem: str | None = None
     paused_reason: str | None = None
@@ -60,9 +64,16 @@ class RunRecord:
     `first_us`, `last_us` and `fire_count` are the range of fire times that the run stands for
     (`exact` is false where there may be more of them); runs that are not scheduled have no
     `fire_us` and no range. `available_us` is when a pending run may be leased, None while it is
-    leased, queued behind another or over. `node` and `fence` belong to the lease; the fence stays
-    when it ends. `suspect` marks a run that was under way when a node died. `result` and `errors`
-    are JSON text.
+    leased, queued behind another or over; among available ones the lowest `rank` comes first.
+    `node` and `fence` belong to the lease; the fence stays when it ends. `suspect` marks a run that
+    was under way when a node died. `definition` is that of a run which has no task (`generation` 0;
+    `task_id` is only a name then), None for all others.
+
+    Of the runs with the same `key` in a store, at most `key_limit` hold it at a time: from when
+    they are available until they are over. Those that wait for it have a `gated_us`, which becomes
+    their `available_us` when they get it. `cancel_us` is when the end of a leased run was asked
+    for. A run that is over may be forgotten from `expires_us` on. `result`, `errors`, `progress`
+    and `log` are JSON text.
     """
 
     id: str
@@ -92,6 +103,16 @@ class RunRecord:
     errors: str | None = None
     reason: str | None = None
     retry_of: str | None = None
+    definition: Definition | Unreadable | None = None
+    rank: int = 0
+    key: str | None = None
+    key_limit: int = 0
+    holds_key: bool = False
+    gated_us: int | None = None
+    cancel_us: int | None = None
+    expires_us: int | None = None
+    progress: str | None = None
+    log: str | None = None
 
 
 class Leased(NamedTuple):

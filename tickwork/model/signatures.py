@@ -5,49 +5,23 @@ function and kept for as long as the function lives.
 """
 
 import difflib
-import inspect
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
-from types import MethodType
-from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from inspect import Parameter
+from typing import Any
 
-from tickwork.errors import InvalidArgumentsError
-from tickwork.model.callables import name_of
+from tickwork.errors import InvalidArgumentsError, TaskConfigurationError
+from tickwork.model.callables import name_of, unwrapped_partial
+from tickwork.model.dependencies import arguments_beside, contradiction, needs_of
+from tickwork.model.per_function import PerFunction
 
-__all__ = ["Parameters", "PerFunction", "check_signature", "parameters_of"]
+__all__ = ["PROVIDED", "Parameters", "PerFunction", "check_signature", "parameters_of"]
 
-T = TypeVar("T")
+PROVIDED = ("task_id", "run_id")
+"""The parameters that the scheduler fills where nobody else does."""
 
-
-class PerFunction(Generic[T]):
-    """Remembers what was read off a function for as long as the function lives.
-
-    Bound methods are made anew at each access, so what is known of them hangs on their function.
-    What can't be referred to weakly is read each time. Thread-safe.
-    """
-
-    def __init__(self, read: Callable[[Callable[..., Any]], T]) -> None:
-        self._read = read
-        self._known: WeakKeyDictionary[object, dict[bool, T]] = WeakKeyDictionary()
-        self._lock = Lock()
-
-    def __call__(self, function: Callable[..., Any]) -> T:
-        """Return what `read` says about `function`."""
-        bound = isinstance(function, MethodType)
-        holder = function.__func__ if isinstance(function, MethodType) else function
-        try:
-            known = self._known.get(holder)
-            if known is not None and bound in known:
-                return known[bound]
-            found = self._read(function)
-            with self._lock:
-                self._known.setdefault(holder, {})[bound] = found
-        except TypeError:  # not hashable, or without weak references
-            return self._read(function)
-        return found
+_BY_POSITION = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
+_BY_KEYWORD = {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +29,20 @@ class Parameters:
     """The parameters of a function, arranged for checking.
 
     `positional` are those that a place in `args` can mean, in order; `by_keyword` those that a
-    name in `kwargs` can mean. `rest` and `keywords` are the names of `*args` and `**kwargs`.
+    name in `kwargs` can mean, also to a dependency of the function. Of these, `provided` are
+    filled by the scheduler where they aren't given, and `beside` are none of the function's own.
+    `rest` and `keywords` are the names of `*args`
+    and `**kwargs`. `problem` says why no call can succeed.
     """
 
     positional: tuple[str, ...]
     by_keyword: frozenset[str]
     required: tuple[str, ...]
+    provided: tuple[str, ...]
+    beside: tuple[str, ...]
     rest: str | None
     keywords: str | None
+    problem: str | None
 
     def name_at(self, position: int) -> str | None:
         """Return the parameter that a place in `args` is for, or None where there is none."""
@@ -74,31 +54,25 @@ class Parameters:
 
 
 def _read_parameters(function: Callable[..., Any]) -> Parameters | None:
-    try:
-        if sys.version_info >= (3, 14):
-            from annotationlib import Format
-
-            # Annotations are evaluated when they are asked for, and may name what isn't there.
-            signature = inspect.signature(function, annotation_format=Format.STRING)
-        else:
-            signature = inspect.signature(function)
-    except (TypeError, ValueError):
+    needs = needs_of(function)
+    if needs is None:
         return None
-    each = list(signature.parameters.values())
-    optional = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    by_position = {
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    }
-    by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    each = list(needs.signature.parameters.values())
+    beside = arguments_beside(function)
+    by_keyword = {one.name for one in each if one.kind in _BY_KEYWORD}.union(beside)
+    # What a partial gives is given.
+    free = by_keyword.difference(unwrapped_partial(function)[2])
+    provided = tuple(name for name in PROVIDED if name in free)
+    required = [name for name, must in {**needs.arguments, **beside}.items() if must]
     return Parameters(
-        positional=tuple(one.name for one in each if one.kind in by_position),
-        by_keyword=frozenset(one.name for one in each if one.kind in by_keyword),
-        required=tuple(
-            one.name for one in each if one.default is one.empty and one.kind not in optional
-        ),
+        positional=tuple(one.name for one in each if one.kind in _BY_POSITION),
+        by_keyword=frozenset(by_keyword),
+        required=tuple(name for name in required if name not in provided),
+        provided=provided,
+        beside=tuple(beside),
         rest=next((one.name for one in each if one.kind is one.VAR_POSITIONAL), None),
         keywords=next((one.name for one in each if one.kind is one.VAR_KEYWORD), None),
+        problem=contradiction(function),
     )
 
 
@@ -116,19 +90,21 @@ def check_signature(
     function: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    injected: Collection[str] = (),
 ) -> None:
     """Refuse arguments that a call of `function` would not accept.
 
-    Parameters named in `injected` will be given by name when the function is called, if nothing
-    else gives them. Callables that don't tell their signature accept everything.
+    What the scheduler provides and what dependencies make needn't be given. Callables that don't
+    tell their signature accept everything.
 
     Raises:
         InvalidArgumentsError: an argument is missing, unknown, given twice, or one too many.
+        TaskConfigurationError: a plain function depends on an async one.
     """
     parameters = parameters_of(function)
     if parameters is None:
         return
+    if parameters.problem is not None:
+        raise TaskConfigurationError(parameters.problem)
     given = parameters.positional[: len(args)]
     if len(args) > len(given) and parameters.rest is None:
         raise InvalidArgumentsError(
@@ -143,7 +119,7 @@ def check_signature(
             )
         if keyword not in parameters.by_keyword and parameters.keywords is None:
             raise InvalidArgumentsError(_unexpected(function, parameters, keyword))
-    by_name = parameters.by_keyword.intersection([*kwargs, *injected])
+    by_name = parameters.by_keyword.intersection(kwargs)
     missing = [each for each in parameters.required if each not in given and each not in by_name]
     if missing:
         raise InvalidArgumentsError(_missing(function, parameters, missing))

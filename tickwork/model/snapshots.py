@@ -7,9 +7,17 @@ from typing import Any
 from pydantic import BaseModel, Field, field_serializer
 
 from tickwork.errors import UnreadableRecordError
-from tickwork.model.definition import Definition
+from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.instants import SECOND, from_us
-from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Source
+from tickwork.model.policies import (
+    Coalesce,
+    Delivery,
+    Keep,
+    Overlap,
+    RunState,
+    ScheduleState,
+    Source,
+)
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.values import (
     decode_result,
@@ -54,7 +62,26 @@ class TaskInfo(BaseModel, frozen=True):
     jitter: float = 0.0
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     fixed_delay: bool = False
+    retries: int = 0
+    delay: float = 0.0
+    backoff: float = 1.0
+    max_delay: float | None = None
+    timeout: float | None = None
+    priority: int = 0
+    overlap: Overlap = Overlap.SKIP
+    max_queued: int = 100
+    concurrency_key: str | None = None
+    concurrency_limit: int = 1
+    run_on_startup: bool = False
+    max_runs: int | None = None
+    pause_after_failures: int | None = None
+    max_history: int | None = None
+    result_ttl: float | None = None
+    keep: Keep = Keep.ALL
     active_runs: int = 0
+    queued_runs: int = 0
+    runs_made: int = 0
+    failures_in_a_row: int = 0
     paused_reason: str | None = None
     problem: str | None = None
     created_at: datetime | None = None
@@ -62,10 +89,17 @@ class TaskInfo(BaseModel, frozen=True):
 
 
 class RunInfo(BaseModel, frozen=True):
-    """A run as it stood when it was asked. `lateness` is seconds from due to started."""
+    """A run as it stood when it was asked. `lateness` is seconds from due to started.
+
+    A pending run starts at `next_attempt_at` at the earliest, or waits for what `waits_for` says.
+    `failures` counts known failures, `crashes` the nodes that died while it was running. `error`
+    is the last of its `errors`, one an attempt that failed; `log` are the last lines logged.
+    """
 
     id: str
     task_id: str
+    name: str
+    tags: tuple[str, ...] = ()
     store: str
     status: RunState
     source: Source
@@ -88,6 +122,16 @@ class RunInfo(BaseModel, frozen=True):
     error: dict[str, Any] | None = None
     errors: list[dict[str, Any]] = Field(default_factory=list)
     reason: str | None = None
+    progress: dict[str, Any] | None = None
+    log: list[str] = Field(default_factory=list)
+    next_attempt_at: datetime | None = None
+    waits_for: str | None = None
+    cancel_requested_at: datetime | None = None
+    retry_of: str | None = None
+    executor: str = ""
+    callable_reference: str = ""
+    priority: int = 0
+    concurrency_key: str | None = None
 
     @field_serializer("result", when_used="json")
     def _described(self, result: Any) -> Any:
@@ -173,7 +217,26 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
         jitter=definition.jitter_us / SECOND,
         delivery=definition.delivery,
         fixed_delay=definition.fixed_delay,
+        retries=definition.retries,
+        delay=definition.retry_delay_us / SECOND,
+        backoff=definition.backoff,
+        max_delay=_seconds(definition.max_delay_us),
+        timeout=_seconds(definition.timeout_us),
+        priority=definition.priority,
+        overlap=definition.overlap,
+        max_queued=definition.max_queued,
+        concurrency_key=definition.concurrency_key,
+        concurrency_limit=definition.concurrency_limit,
+        run_on_startup=definition.run_on_startup,
+        max_runs=definition.max_runs,
+        pause_after_failures=definition.pause_after_failures,
+        max_history=definition.max_history,
+        result_ttl=_seconds(definition.result_ttl_us),
+        keep=definition.keep,
         active_runs=task.active,
+        queued_runs=task.queued,
+        runs_made=task.made,
+        failures_in_a_row=task.streak,
         paused_reason=task.paused_reason,
         problem=problem,
         created_at=from_us(task.created_us),
@@ -181,14 +244,23 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
     )
 
 
-def run_info(run: RunRecord, store: str) -> RunInfo:
-    """Return the view of a run."""
+def _seconds(duration_us: int | None) -> float | None:
+    return None if duration_us is None else duration_us / SECOND
+
+
+def run_info(run: RunRecord, store: str, definition: Definition | Unreadable | None) -> RunInfo:
+    """Return the view of a run; `definition` is its own, or that of its task."""
     result, reason, errors = _readable(run)
+    known = definition if isinstance(definition, Definition) else None
+    if isinstance(definition, Unreadable):
+        reason = f"{reason}; {definition.reason}" if reason else definition.reason
     failed = run.state in {RunState.FAILED, RunState.TIMEOUT}
     late_us = run.started_us - run.due_us if run.started_us and run.due_us else None
     return RunInfo(
         id=run.id,
         task_id=run.task_id,
+        name=known.name if known else run.task_id,
+        tags=known.tags if known else (),
         store=store,
         status=run.state,
         source=run.source,
@@ -210,7 +282,34 @@ def run_info(run: RunRecord, store: str) -> RunInfo:
         error=errors[-1] if errors and failed else None,
         errors=errors,
         reason=reason,
+        progress=_said(run.progress, dict),
+        log=_said(run.log, list) or [],
+        next_attempt_at=_moment(run.available_us),
+        waits_for=_waits_for(run),
+        cancel_requested_at=_moment(run.cancel_us),
+        retry_of=run.retry_of,
+        executor=run.executor,
+        callable_reference=run.function,
+        priority=-run.rank,
+        concurrency_key=run.key,
     )
+
+
+def _waits_for(run: RunRecord) -> str | None:
+    if run.state is not RunState.PENDING or run.node is not None or run.available_us is not None:
+        return None
+    if run.gated_us is not None:
+        return f"the concurrency key {run.key!r}"
+    return "other runs of its task"
+
+
+def _said(text: str | None, kind: type[Any]) -> Any:
+    """Return what a run said of itself; nothing where that can't be understood."""
+    try:
+        said = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return said if isinstance(said, kind) else None
 
 
 def _readable(run: RunRecord) -> tuple[Any, str | None, list[dict[str, Any]]]:

@@ -10,22 +10,28 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.instants import SECOND
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import Leased, RunRecord, TaskRecord
 
 __all__ = [
     "TASK_REMOVED",
+    "UNREADABLE_AGAIN_US",
+    "AfterRun",
     "Batch",
     "Beat",
+    "CancelRequest",
     "Deferral",
     "Edit",
     "Edited",
     "Eligibility",
+    "Ended",
     "Finished",
     "GivenBack",
     "LeaseReply",
     "LeaseRequest",
     "Mark",
+    "Note",
     "Plan",
     "PlanReply",
     "PlanRequest",
@@ -42,6 +48,10 @@ __all__ = [
 
 TASK_REMOVED = "its task was removed"
 """Why a run is cancelled that was, or would be again, pending for a task that is gone."""
+
+
+UNREADABLE_AGAIN_US = 60 * SECOND
+"""After which time a run without a task is offered again that its node couldn't understand."""
 
 
 class PlannedRun(NamedTuple):
@@ -61,16 +71,20 @@ class PlannedRun(NamedTuple):
     queued: bool = False
     reason: str | None = None
     source: Source = Source.SCHEDULED
+    retry_of: str | None = None
 
 
 def new_run(  # noqa: PLR0917  called once a run: keywords would cost more than the rest
     planned: PlannedRun, task: TaskRecord, run_id: str, now_us: int, node: str | None, fence: int
 ) -> RunRecord:
-    """Return the record of a planned run; leased to a node at once, where one is named."""
+    """Return the record of a planned run; leased to a node at once, where one is named.
+
+    One with a key, which must never be leased at once, waits for it.
+    """
     definition = task.definition
     pending = planned.state is RunState.PENDING
     leased = node is not None
-    return RunRecord(
+    run = RunRecord(
         id=run_id,
         task_id=task.id,
         generation=task.generation,
@@ -91,7 +105,14 @@ def new_run(  # noqa: PLR0917  called once a run: keywords would cost more than 
         created_us=now_us,
         finished_us=None if pending else now_us,
         reason=planned.reason,
+        retry_of=planned.retry_of,
     )
+    if isinstance(definition, Definition):
+        run.rank = -definition.priority
+        if definition.concurrency_key is not None:
+            run.key, run.key_limit = definition.concurrency_key, definition.concurrency_limit
+            run.gated_us, run.available_us = run.available_us, None
+    return run
 
 
 class Plan(NamedTuple):
@@ -193,7 +214,8 @@ class GivenBack(NamedTuple):
     """A leased run goes back to pending at `available_us`.
 
     One that had not started (`started` false) is as if it had never been leased. With `error` (the
-    JSON text of all errors so far) the attempt failed and will be tried again.
+    JSON text of all errors so far) the attempt failed and will be tried again. One whose end was
+    asked for is available from `cancel_us` on: whoever leases it ends it.
     """
 
     run_id: str
@@ -204,8 +226,24 @@ class GivenBack(NamedTuple):
     reason: str | None = None
 
 
+class Note(NamedTuple):
+    """What a run says of itself, in JSON text; what is None stays as it is.
+
+    Written as long as nobody has leased the run again, whether it is over or not.
+    """
+
+    run_id: str
+    fence: int
+    progress: str | None = None
+    log: str | None = None
+
+
 class Finished(NamedTuple):
-    """A leased run is over. `follows` asks for `Batch.after_run` to be called for its task."""
+    """A leased run is over. `follows` asks for `Batch.after_run` to be called for its task.
+
+    One that `lingers` couldn't be ended, and still runs: everything is written, but it stays leased
+    and counted. What ends that is a second entry with the same state and no `errors`.
+    """
 
     run_id: str
     task_id: str
@@ -218,19 +256,33 @@ class Finished(NamedTuple):
     errors: str | None = None
     reason: str | None = None
     follows: bool = False
+    lingers: bool = False
+    expires_us: int | None = None
+
+
+class Ended(NamedTuple):
+    """How and when a run of a task ended."""
+
+    state: RunState
+    finished_us: int
+
+
+AfterRun = Callable[[TaskRecord, Sequence[Ended]], None]
+"""Moves a task on after some of its runs have ended, in no particular order; mutates it."""
 
 
 @dataclass(slots=True)
 class Batch:
     """What happened to leased runs, to be written in one atomic step."""
 
-    after_run: Callable[[TaskRecord, int], None]
+    after_run: AfterRun
     marks: list[Mark] = field(default_factory=list)
     given_back: list[GivenBack] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.marks or self.given_back or self.finished)
+        return bool(self.marks or self.given_back or self.finished or self.notes)
 
 
 class Edit(NamedTuple):
@@ -272,7 +324,7 @@ class RecoverRequest:
     node: str
     now_us: int
     decide: Callable[[RunRecord, Definition | Unreadable | None], Verdict]
-    after_run: Callable[[TaskRecord, int], None]
+    after_run: AfterRun
     held: frozenset[str] | None = None
     limit: int = 1_000
 
@@ -293,16 +345,32 @@ class Beat(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PruneRequest:
-    """Forget up to `limit` runs that are over, and finished tasks.
+class CancelRequest:
+    """End some runs, for a reason.
 
-    `histories` says how many of the newest runs of a task to keep; runs (and finished tasks) that
-    ended before `before_us` go whatever their number.
+    Those that nobody has leased are cancelled; of leased ones that aren't over it is written down
+    that their end was asked for at `now_us`, if nobody had asked before.
+    """
+
+    run_ids: Sequence[str]
+    reason: str
+    now_us: int
+    after_run: AfterRun
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRequest:
+    """Forget up to `limit` runs that are over and not leased any more, and finished tasks.
+
+    `histories` says how many of the newest runs of a task to keep. Whatever their number, runs go
+    that expire at `now_us` or before, and of those that don't expire the ones that ended before
+    `before_us`, as do finished tasks.
     """
 
     histories: Mapping[str, int]
     before_us: int
     limit: int = 1_000
+    now_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

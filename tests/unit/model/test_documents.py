@@ -39,12 +39,14 @@ def test_a_run_comes_back_as_it_was() -> None:
     record = RunRecord(
         id="r", task_id="t", generation=2, state=RunState.FAILED, source=Source.MANUAL, due_us=T0
     )
-    assert run_of(through_text(run_document(record))) == record
+    assert run_of(through_text(run_document(record, CODEC)), CODEC) == record
+    own = replace(record, definition=task().definition)
+    assert run_of(through_text(run_document(own, CODEC)), CODEC) == own
 
 
 def test_a_run_in_an_unknown_state_is_shown_as_such() -> None:
     record = RunRecord(id="r", task_id="t", generation=1, state=RunState.PENDING)
-    shown = run_of({**run_document(record), "state": "hibernating"})
+    shown = run_of({**run_document(record, CODEC), "state": "hibernating"}, CODEC)
     assert shown.state is RunState.LOST
     assert shown.reason == "its state 'hibernating' isn't known here: update tickwork"
 

@@ -10,16 +10,17 @@ import redis
 
 from tickwork.interfaces import StoreEnvironment
 from tickwork.stores.redis import RedisStore
-from tickwork.stores.redis.layout import (
-    KEYS,
+from tickwork.stores.redis.entries import (
+    asked_entry,
     available_entry,
+    expiry_entry,
     history_entry,
-    id_entry,
-    key_names,
     queue_entry,
-    word,
+    waiter_entry,
 )
-from tickwork.stores.redis.texts import kept_runs, kept_tasks
+from tickwork.stores.redis.layout import KEYS, id_entry, key_names, word
+from tickwork.stores.redis.run_texts import KeptRun, kept_runs
+from tickwork.stores.redis.texts import kept_tasks
 from tickwork.testing.store_contract import Bench
 
 __all__ = ["Place", "orders_of", "placed"]
@@ -77,8 +78,9 @@ def placed(url: str) -> Iterator[Place]:
 _ORDERS = (
     *("ids", "due", "finished", "labels", "newest", "history"),
     *("available", "suspects", "queues", "leases"),
+    *("waiters", "asked", "expiring"),
 )
-_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants")
+_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants", "holders")
 
 
 def orders_of(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,6 +93,7 @@ def orders_of(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
         kept = dict(zip((*_ORDERS, *_HASHES), pipeline.execute(), strict=True))
     found: dict[str, Any] = {name: sorted(kept[name]) for name in _ORDERS}
     found["holds"] = {name: int(held) for name, held in kept["holds"].items()}
+    found["holders"] = {key: int(count) for key, count in kept["holders"].items()}
     found["grants"] = set(kept["grants"])
     found["counts"] = {name: int(count) for name, count in kept["counts"].items() if int(count)}
     return found, _expected(place, kept)
@@ -108,19 +111,34 @@ def _expected(place: Place, kept: dict[str, Any]) -> dict[str, Any]:
         expected["finished"] += filter(None, [each.finished_entry()])
         expected["labels"] += [f"{label}\n{each.id_word}" for label in each.labels]
     holds: Counter[str] = Counter()
-    for run in kept_runs(list(kept["runs"].items())):
+    holders: Counter[str] = Counter()
+    for run in kept_runs(list(kept["runs"].items()), place.bench.codec):
         record = run.record
         expected["newest"].append(record.id)
         expected["history"].append(history_entry(record))
-        if run.flag == "A":
-            order = "suspects" if record.suspect else "available"
-            expected[order].append(available_entry(record))
-        elif run.flag == "Q":
-            expected["queues"].append(queue_entry(record))
-        elif run.flag in "LM":
-            holds[str(record.fence)] += 1
-            expected["leases"].append(f"{word(record.node or '')}\n{record.fence}")
+        _expect_place(run, expected)
+        holds[str(record.fence)] += record.node is not None
+        holders[word(record.key or "")] += record.holds_key
     expected["leases"] = set(expected["leases"])
     counts = dict(Counter(each.record.state.value for each in tasks))
     orders = {name: sorted(entries) for name, entries in expected.items()}
-    return {**orders, "counts": counts, "holds": dict(holds), "grants": set(holds)}
+    held = {"holds": dict(+holds), "grants": set(+holds), "holders": dict(+holders)}
+    return {**orders, "counts": counts, **held}
+
+
+def _expect_place(run: KeptRun, expected: dict[str, Any]) -> None:
+    record = run.record
+    if run.flag == "A":
+        expected["suspects" if record.suspect else "available"].append(available_entry(record))
+    elif run.flag == "G":
+        expected["waiters"].append(waiter_entry(record))
+    elif run.flag == "Q":
+        expected["queues"].append(queue_entry(record))
+    elif run.flag == "E":
+        if record.expires_us is not None:
+            expected["expiring"].append(expiry_entry(record.id, record.expires_us))
+    else:
+        node = word(record.node or "")
+        expected["leases"].append(f"{node}\n{record.fence}")
+        if record.cancel_us is not None and run.flag != "O":
+            expected["asked"].append(asked_entry(node, record.id))

@@ -1,7 +1,7 @@
 """Every step of a file store, ended by a crash at every operation: it happened, or it did not."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.unit.stores.file_mishaps import FailingDisk, ForgetfulDisk, StoppedEr
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, TaskRecord
-from tickwork.model.steps import Edit, Mark, PruneRequest, Verdict
+from tickwork.model.steps import Edit, Ended, Mark, PruneRequest, Verdict
 from tickwork.stores.file import FileStore, log
 from tickwork.stores.file.disk import Disk
 from tickwork.testing.store_contract import Bench
@@ -109,8 +109,8 @@ def finish(bench: Bench) -> None:
     )
 
 
-def _noted(record: TaskRecord, finished_us: int) -> None:
-    record.problem = f"{record.active} at {finished_us}"
+def _noted(record: TaskRecord, ended: Sequence[Ended]) -> None:
+    record.problem = f"{record.active} at {ended[0].finished_us}"
 
 
 def beat(bench: Bench) -> None:

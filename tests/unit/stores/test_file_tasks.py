@@ -88,6 +88,8 @@ def test_a_file_can_be_read_by_people(folder: Folder) -> None:
         '  "generation": 1,\n'
         '  "revision": 0,\n'
         '  "anchor_us": 0,\n'
+        '  "made": 0,\n'
+        '  "streak": 0,\n'
         '  "created_us": 1767225600000000,\n'
         '  "updated_us": 1767225600000000,\n'
         '  "fire_us": 1767225600000000,\n'

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from pymongo.monitoring import CommandListener
 
 from tests.unit.stores.mongo_place import Place, placed
 from tickwork.interfaces import StoreEnvironment
-from tickwork.model.steps import Edit, Eligibility, Mark, PruneRequest, TaskQuery
+from tickwork.model.policies import RunState
+from tickwork.model.records import RunRecord
+from tickwork.model.steps import Edit, Eligibility, Mark, Note, PruneRequest, TaskQuery
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
     EXECUTOR,
@@ -82,6 +85,11 @@ def _counted(sent: Sent, step: Callable[[], object]) -> Counter[str]:
     return Counter(next(iter(command)) for command in sent.commands)
 
 
+def _like(bench: Bench) -> RunRecord:
+    """Return another run like the last one that was submitted."""
+    return replace(bench.runs()[-1], id=bench.new_id(), available_us=T0, gated_us=None)
+
+
 def test_an_idle_look_is_a_few_reads(bench: Bench, sent: Sent) -> None:
     bench.put(task("later", T0 + MINUTE), task("never", None))
     assert _counted(sent, lambda: bench.plan(decide_never)) == {"find": 2}
@@ -111,7 +119,7 @@ def test_many_runs_are_leased_and_finished_with_few_commands(bench: Bench, sent:
         "update": 1
     }
     over = _counted(sent, lambda: bench.finish(*map(finished, runs)))
-    assert over == {"update": 1, "distinct": 2}
+    assert over == {"update": 1, "aggregate": 2}
 
 
 def test_many_tasks_are_added_and_changed_with_few_commands(bench: Bench, sent: Sent) -> None:
@@ -137,9 +145,13 @@ _LEADING = {
     "tasks": {"_id", "wake_us", "owing", "declared_in", "updated_us", "trigger"},
     "runs": {
         *("_id", "task_id", "available_us", "suspect", "node", "open_of", "queued_of"),
-        *("follows_of", "draft"),
+        *("follows_of", "draft", "executor", "key", "opens", "expires_us"),
     },
 }
+
+
+_PARTIAL = {"executor": "available_us", "key": "gated_us"}
+"""What else must be named for an index that leads with this to be used."""
 
 
 def _conditions(command: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -158,12 +170,45 @@ def _conditions(command: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _is_bounded(condition: Mapping[str, Any], collection: str) -> bool:
     """Whether an index answers a part of a condition."""
+    if "$or" in condition and collection == "runs":
+        return all(_is_bounded(each, collection) for each in condition["$or"])
     named = {
         field
         for field, value in condition.items()
         if not (isinstance(value, Mapping) and value.get("$exists") is False)
     }
+    named -= {name for name, other in _PARTIAL.items() if other not in named}
     return bool(named & _LEADING.get(collection, named | {"_id"}))
+
+
+def _use_keys_and_demand(bench: Bench) -> None:
+    """Take all steps that have to do with keys, notes, and runs without a task."""
+    bench.put(task("keyed", concurrency_key="key"), task("other", concurrency_key="key"))
+    bench.plan()
+    waiting = [bench.submit(concurrency_key="key") for _ in range(3)]
+    [leased] = (each.run for each in bench.lease().leased)
+    bench.cancel(leased, waiting[0])
+    assert bench.demand.asked(NODE) == [leased.id]
+    late = finished(leased, RunState.TIMEOUT, follows=True)
+    bench.finish(late._replace(lingers=True), Note(leased.id, leased.fence, progress="1"))
+    bench.finish(late)
+    bench.edit(removed("no"), "keyed", "other")
+    [leased] = (each.run for each in bench.lease().leased)
+    bench.finish(finished(leased))
+
+
+def test_ends_of_runs_with_keys_take_a_bounded_number_of_commands(bench: Bench, sent: Sent) -> None:
+    """However many wait."""
+    for _ in range(30):
+        bench.submit(concurrency_key="key")
+    run = _like(bench)
+    submitted = _counted(sent, lambda: bench.demand.submit([run]))
+    # It stands in line, and who has the key is looked after.
+    assert submitted == {"insert": 2, "update": 2, "find": 3}
+    [leased] = (each.run for each in bench.lease().leased)
+    over = _counted(sent, lambda: bench.finish(finished(leased)))
+    # It ends and is struck from the key, which the next one gets; the one after that doesn't.
+    assert over == {"aggregate": 1, "find": 4, "update": 6, "insert": 1, "delete": 1}
 
 
 def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> None:
@@ -179,6 +224,7 @@ def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> 
     mine = Eligibility(ALL_EXECUTORS, frozenset({"f"}), frozenset({"t"}))
     bench.plan(eligibility=mine, now_us=T0 + MINUTE)
     bench.lease(eligibility=mine, suspects=False)
+    _use_keys_and_demand(bench)
     bench.now_us += 100 * MINUTE
     bench.recover(node=OTHER, held=frozenset())
     bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE))
@@ -191,7 +237,7 @@ def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> 
         for condition in _conditions(command):
             assert collection == "nodes" or _is_bounded(condition, collection), command
             seen[collection] += 1
-    assert min(seen["tasks"], seen["runs"]) > 20
+    assert min(seen["tasks"], seen["runs"], seen["keys"]) > 20
 
 
 def test_the_indexes_are_there(bench: Bench, place: Place) -> None:

@@ -281,8 +281,8 @@ def test_texts_that_are_too_long_do_not_keep_a_run_from_ending(place: Place) -> 
     fine, long, wide = place.bench.leased(task("fine"), task("long"), task("wide"))
     entries = [
         finished(fine, result="1"),
-        finished(long, RunState.FAILED, result="x" * 8_000_001, errors="[2]", reason="why"),
-        finished(wide, RunState.FAILED, errors="ä" * 2_000_001),
+        finished(long, RunState.FAILED, result="x" * 5_000_001, errors="[2]", reason="why"),
+        finished(wide, RunState.FAILED, errors="ä" * 1_500_001),
     ]
     assert place.bench.finish(*entries) == frozenset()
     assert place.bench.run(fine).result == "1"
@@ -297,7 +297,7 @@ def test_texts_that_are_too_long_do_not_keep_a_run_from_ending(place: Place) -> 
 def test_errors_that_are_too_long_do_not_keep_a_run_from_its_next_attempt(place: Place) -> None:
     place.bench.open()
     [run] = place.bench.leased(task())
-    place.bench.finish(given_back(run, started=True, error="x" * 4_000_001))
+    place.bench.finish(given_back(run, started=True, error="x" * 3_000_001))
     expected = replace(run, node=None, available_us=T0, failures=1)
     expected.reason = "too long for MongoDB, and not kept: errors"
     assert place.bench.run(run) == expected

@@ -10,7 +10,7 @@ from tests.unit.stores.mongo_place import Place, placed
 from tickwork.errors import InvalidInputError
 from tickwork.model.policies import RunState
 from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Edit, PruneRequest, RunQuery
+from tickwork.model.steps import Edit, Ended, PruneRequest, RunQuery
 from tickwork.stores.mongo import MongoStore
 from tickwork.testing.store_contract.bench import (
     MINUTE,
@@ -173,12 +173,12 @@ def test_a_run_is_not_forgotten_while_something_follows_from_it(place: Place) ->
     bench = place.bench
     [run] = bench.leased(task())
     bench.finish(finished(run))
-    place.change("runs", {"$set": {"follows_of": "task", "follows_us": T0 + 5}})
+    place.change("runs", {"$set": {"follows_of": "task"}})
     forgetting = PruneRequest({"task": 0}, T0 + MINUTE)
     assert bench.store.prune(forgetting) == 0
-    seen: list[tuple[str, int]] = []
-    bench.recover(decide_never, lambda record, at_us: seen.append((record.id, at_us)), node=OTHER)
-    assert seen == [("task", T0 + 5)]
+    seen: list[tuple[str, list[Ended]]] = []
+    bench.recover(decide_never, lambda record, ends: seen.append((record.id, ends)), node=OTHER)
+    assert seen == [("task", [Ended(RunState.COMPLETED, finished(run).finished_us)])]
     assert bench.store.prune(forgetting) == 1
 
 
@@ -189,7 +189,7 @@ def test_marks_of_runs_whose_task_is_gone_are_taken_away(place: Place) -> None:
     bench.put(task("new", generation=2), decide=lambda _, new: Edit(new))
     collection = place.database[f"{place.prefix}runs"]
     for name in ("gone", "new"):
-        collection.update_many({"task_id": name}, {"$set": {"follows_of": name, "follows_us": T0}})
+        collection.update_many({"task_id": name}, {"$set": {"follows_of": name}})
     bench.recover(decide_never, decide_never, node=OTHER)
     assert not any("follows_of" in each for each in place.documents("runs"))
 

@@ -44,6 +44,13 @@ class Sleeper:
         return self._woken.is_set()
 
 
+@pytest.fixture(autouse=True)
+def _nobody_listens_on() -> Iterator[None]:
+    """What listens ends by itself once its store was closed."""
+    yield
+    _join_watchers()
+
+
 @pytest.fixture
 def place(mongodb_url: str) -> Iterator[Place]:
     with placed(mongodb_url) as place:
@@ -59,12 +66,16 @@ def sleeper(place: Place) -> Sleeper:
     return sleeper
 
 
+def _watchers() -> list[threading.Thread]:
+    """Return the threads that listen."""
+    return [each for each in threading.enumerate() if each.name == "tickwork-mongo-watch"]
+
+
 def _join_watchers() -> None:
     """Wait for the end of all threads that listen."""
-    for thread in threading.enumerate():
-        if thread.name == "tickwork-mongo-watch":
-            thread.join(30)
-            assert not thread.is_alive()
+    for thread in _watchers():
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_what_may_have_become_due_wakes(place: Place, sleeper: Sleeper) -> None:
@@ -85,6 +96,18 @@ def test_what_may_have_become_due_wakes(place: Place, sleeper: Sleeper) -> None:
     [manual] = (each.run for each in bench.lease().leased)
     bench.finish(finished(manual))
     sleeper.wait()
+    bench.submit()
+    sleeper.wait()
+    [submitted] = (each.run for each in bench.lease().leased)
+    bench.cancel(submitted)
+    sleeper.wait()
+    bench.finish(finished(submitted))
+    holder = bench.submit(concurrency_key="key")
+    sleeper.wait()
+    bench.submit(concurrency_key="key")
+    # The next one has its key.
+    bench.cancel(holder)
+    sleeper.wait()
 
 
 def test_a_plan_that_leased_everything_wakes_nobody(place: Place, sleeper: Sleeper) -> None:
@@ -101,8 +124,12 @@ def test_a_plan_that_leased_everything_wakes_nobody(place: Place, sleeper: Sleep
 
 
 def test_nothing_is_heard_after_closing(place: Place, sleeper: Sleeper) -> None:
+    """The thread that listens ends by itself, and no other takes its place."""
+    [listening] = _watchers()
     sleeper.store.close()
-    _join_watchers()
+    listening.join(30)
+    assert not listening.is_alive()
+    assert _watchers() == []
     place.bench.put(task())
     assert not sleeper.is_woken
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,13 +11,15 @@ import redis
 
 from tests.unit.stores.redis_place import Place, placed
 from tickwork.model.policies import ScheduleState
-from tickwork.model.steps import Eligibility, PruneRequest, RunQuery, TaskQuery
+from tickwork.model.records import RunRecord
+from tickwork.model.steps import Eligibility, Mark, Note, PruneRequest, RunQuery, TaskQuery
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
     EXECUTOR,
     MINUTE,
     NODE,
     OTHER,
+    ROOM,
     T0,
     decide_never,
     finished,
@@ -94,6 +97,7 @@ def test_looking_for_work_costs_the_same_however_much_is_stored(place: Place) ->
         bench.plan(decide_never)
         assert bench.lease().leased == ()
 
+    bench.submit(available_us=T0 + MINUTE)
     # Once for nothing: Redis may have forgotten a script, which then is sent to it again.
     look()
     few = looks(place, look)
@@ -101,8 +105,73 @@ def test_looking_for_work_costs_the_same_however_much_is_stored(place: Place) ->
     bench.plan(now_us=T0 + MINUTE + 2_000, limit=2_000, capacity={})
     bench.put(*(task(f"p{each:05}", T0, state=ScheduleState.PAUSED) for each in range(2_000)))
     assert looks(place, look) == few
-    # Two looks for each of three executors, and suspects, too; one for what there is room for.
-    assert few == Counter(evalsha=2, hget=3, set=1, zrangebylex=6 + 2 + 6)
+    # Two looks for each of three executors, and suspects, too; one for what there is room for. Two
+    # find the only rank there is, and two that there is no other.
+    assert few == Counter(evalsha=2, hget=3, set=1, zrangebylex=6 + 2 + 6 + 2)
+
+
+def test_plain_runs_pay_nothing_for_what_others_have(place: Place) -> None:
+    bench = place.bench
+    leased: list[RunRecord] = []
+
+    def plan() -> None:
+        leased.extend(
+            each.run for each in bench.plan(eligibility=Eligibility(frozenset(ROOM))).leased
+        )
+
+    for name in ("warm", "done"):
+        bench.put(*(task(f"{name}{each}") for each in range(100)))
+        leased.clear()
+        planned = looks(place, plan)
+        marked = looks(place, lambda: bench.finish(*(Mark(e.id, e.fence, T0) for e in leased)))
+        ended = looks(place, lambda: bench.finish(*map(finished, leased)))
+    assert len(leased) == 100
+    assert planned == Counter(
+        evalsha=2, hget=3, hmget=2, get=3, set=2, time=1, zrangebylex=2, hset=4, hincrby=2, incr=1,
+        zadd=3, zrem=1,
+    )  # fmt: skip
+    assert marked == Counter(evalsha=1, set=1, hmget=1, hset=1)
+    assert ended == Counter(
+        evalsha=1, set=1, hmget=2, hset=2, hincrby=1, hget=1, hdel=2, zrem=1, incr=1
+    )
+
+
+def test_urgent_runs_that_are_not_available_yet_hide_nothing(place: Place) -> None:
+    bench = place.bench
+    own = bench.submit(rank=5)
+    later = replace(own, rank=-1, available_us=T0 + MINUTE)
+    ids = [f"{own.id}{each:05}" for each in range(STORED)]
+    for start in range(0, STORED, 5_000):
+        bench.demand.submit([replace(later, id=each) for each in ids[start : start + 5_000]])
+    ranks = [replace(later, id=f"{own.id}r{each}", rank=each) for each in (-3, -2, 1)]
+    bench.demand.submit(ranks)
+    mine = Eligibility(frozenset({EXECUTOR}))
+    lease = partial(bench.lease, eligibility=mine, suspects=False, capacity={EXECUTOR: 1})
+    leased: list[str] = []
+    done = looks(place, lambda: leased.extend(each.run.id for each in lease().leased))
+    assert leased == [own.id]
+    # One look for each rank up to its own, and one for what is available there.
+    assert done["zrangebylex"] == 5 + 1
+    # Nothing is left: each of the other ranks is looked at, again for when the next one comes.
+    assert looks(place, lambda: lease().next_us)["zrangebylex"] == 5 + 5
+    assert lease().next_us == T0 + MINUTE
+
+
+def test_runs_on_demand_take_few_scripts(place: Place) -> None:
+    bench = place.bench
+    run = bench.submit(concurrency_key="key")
+    new = [replace(run, id=f"{run.id}{each}") for each in range(1_000)]
+    assert scripts(place, lambda: bench.demand.submit(new)) == 1
+    assert scripts(place, lambda: bench.demand.submit(new)) == 1
+    assert scripts(place, lambda: bench.demand.submit([*new, replace(run, id="new")])) == 2
+    [leased] = bench.lease().leased
+    # What is asked of the task, too: there is none here. What is only asked for needs no task.
+    assert scripts(place, lambda: bench.cancel(*new[:500])) == 3
+    assert scripts(place, lambda: bench.cancel(leased.run)) == 2
+    assert scripts(place, lambda: bench.demand.asked(NODE)) == 1
+    note = Note(run.id, leased.run.fence, progress="1")
+    assert scripts(place, lambda: bench.finish(note, finished(leased.run))) == 1
+    assert sum(each.holds_key for each in bench.runs()) == 1
 
 
 def test_what_is_left_out_is_passed_over_in_pages(place: Place) -> None:
@@ -128,9 +197,9 @@ def test_histories_are_read_only_where_they_are_too_long(place: Place) -> None:
     runs = bench.leased(*(task(f"t{each}") for each in range(100)))
     bench.finish(*map(finished, runs))
     keeping = PruneRequest({f"t{each}": 1 for each in range(100)}, T0)
-    assert scripts(place, lambda: bench.store.prune(keeping)) == 3
+    assert scripts(place, lambda: bench.store.prune(keeping)) == 4
     forgetting = PruneRequest({"t1": 0, "t2": 0, "t3": 1}, T0)
-    assert scripts(place, lambda: bench.store.prune(forgetting)) == 6
+    assert scripts(place, lambda: bench.store.prune(forgetting)) == 7
 
 
 def test_labelled_tasks_are_found_without_reading_all(place: Place) -> None:

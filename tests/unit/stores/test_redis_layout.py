@@ -22,6 +22,7 @@ from tickwork.stores.redis.layout import (
     instant_of,
     instant_word,
     key_names,
+    rank_word,
     word,
 )
 from tickwork.testing.store_contract.bench import (
@@ -41,6 +42,7 @@ from tickwork.testing.store_contract.bench import (
     task,
 )
 
+_RANKS = st.integers(-1_000_000_000, 1_000_000_000)
 _INSTANTS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
@@ -68,6 +70,23 @@ def _live(place: Place) -> None:
         bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US)
     bench.recover(lambda *_: Verdict(RunState.PENDING, 1, suspect=True))
     bench.edit(lambda record: Edit(replace(record, state=ScheduleState.PAUSED)), "taken")
+    _submit(place)
+
+
+def _submit(place: Place) -> None:
+    """Leave all kinds of runs without a task behind."""
+    bench = place.bench
+    ended, lingering, asked = (bench.submit(rank=-9) for _ in range(3))
+    reply = bench.lease(capacity={"threadpool": 3}, suspects=False)
+    leased = {each.run.id: each.run for each in reply.leased}
+    late = finished(leased[lingering.id], RunState.TIMEOUT, expires_us=T0)
+    bench.cancel(asked, lingering)
+    bench.finish(finished(leased[ended.id], expires_us=T0), late._replace(lingers=True))
+    for rank in (-5, 0, 5):
+        for key in (None, "odd:\n{}"):
+            bench.submit(concurrency_key=key, rank=rank)
+    bench.put(task("keyed", concurrency_key="odd:\n{}", priority=2), task("ranked", priority=-2))
+    bench.plan(moves_on(queued(T0 + 4)), capacity={})
 
 
 def test_orders_are_those_of_the_records(place: Place) -> None:
@@ -96,9 +115,10 @@ def test_nothing_is_left_of_what_is_gone(place: Place) -> None:
     bench.edit(removed("gone"), *bench.dump().tasks)
     bench.recover(held=frozenset())
     bench.recover(node=OTHER, held=frozenset())
+    bench.cancel(*bench.runs())
     for node in (NODE, OTHER):
         bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US, leaving=True)
-    assert bench.store.prune(PruneRequest({}, T0 + 100 * MINUTE)) > 0
+    assert bench.store.prune(PruneRequest({}, T0 + 100 * MINUTE, now_us=T0)) > 0
     assert bench.dump() == ({}, {}, {})
     assert place.left() == {"changes", "counts", "fence"}
     assert set(place.client.hvals(place.keys["counts"])) == {"0"}
@@ -122,8 +142,8 @@ def test_every_script_is_shipped() -> None:
     assert names == {
         f"{name}.lua"
         for name in (
-            *("beat", "commit", "common", "counts", "due", "eligible", "lease", "lengths"),
-            *("nodes", "over", "page", "read"),
+            *("beat", "commit", "common", "counts", "due", "eligible", "gates", "lease"),
+            *("lengths", "nodes", "over", "page", "read"),
         )
     }
 
@@ -194,3 +214,10 @@ def test_ids_keep_their_order(one: str, other: str) -> None:
 def test_instants_sort_as_texts(one: int, other: int) -> None:
     assert instant_of(instant_word(one)) == one
     assert (instant_word(one) < instant_word(other)) == (one < other)
+
+
+@given(_RANKS, _RANKS)
+def test_ranks_sort_as_texts(one: int, other: int) -> None:
+    assert (rank_word(one) < rank_word(other)) == (one < other)
+    # Where there is none, an instant stands; ranks lie on both sides of all of these.
+    assert (rank_word(one) < instant_word(other)) == (one <= 0)

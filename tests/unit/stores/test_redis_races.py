@@ -1,6 +1,6 @@
 """What others do between the reading and the writing of a step: decisions let them in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.unit.stores.redis_place import Place, orders_of, placed
 from tickwork.errors import LeaseLostError, StoreUnavailableError
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
-from tickwork.model.steps import Edit, Mark, Plan, Verdict
+from tickwork.model.steps import Edit, Ended, Mark, Plan, Verdict
 from tickwork.testing.store_contract.bench import (
     LEASE_US,
     MINUTE,
@@ -204,8 +204,9 @@ def test_what_follows_is_asked_anew_when_the_task_has_changed(place: Place) -> N
     bench = place.bench
     [run] = bench.leased(task())
 
-    def after_run(record: TaskRecord, finished_us: int) -> None:
-        record.due_us, record.state = finished_us + MINUTE, ScheduleState.SCHEDULED
+    def after_run(record: TaskRecord, ended: Sequence[Ended]) -> None:
+        record.due_us = ended[0].finished_us + MINUTE
+        record.state = ScheduleState.SCHEDULED
 
     add = lambda: bench.second.edit(["task"], runs_now(pending(None)), bench.new_id)  # noqa: E731
     assert bench.finish(finished(run, follows=True), after_run=meanwhile(add, after_run)) == set()
@@ -222,7 +223,7 @@ def test_nothing_follows_for_a_run_that_is_taken_over_meanwhile(place: Place) ->
         bench.now_us += LEASE_US
         assert len(bench.recover(node=OTHER).runs) == 1
 
-    def after_run(record: TaskRecord, _: int) -> None:
+    def after_run(record: TaskRecord, _: Sequence[Ended]) -> None:
         record.problem = "asked"
 
     step = meanwhile(take_over, after_run)

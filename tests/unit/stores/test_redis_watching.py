@@ -84,6 +84,19 @@ def test_what_may_have_become_due_wakes_others(sleeper: Sleeper) -> None:
     sleeper.wait()
 
 
+def test_who_lets_go_of_a_key_wakes_others(sleeper: Sleeper) -> None:
+    bench = sleeper.place.bench
+    bench.submit(concurrency_key="key")
+    sleeper.wait()
+    bench.submit(concurrency_key="key")
+    [leased] = bench.lease().leased
+    bench.finish(finished(leased.run))
+    sleeper.wait()
+    [last] = bench.lease().leased
+    bench.cancel(last.run)
+    sleeper.wait()
+
+
 def test_what_others_need_not_know_wakes_nobody(sleeper: Sleeper) -> None:
     bench = sleeper.place.bench
     bench.put(task(due_us=None), task("paused", state=ScheduleState.PAUSED))

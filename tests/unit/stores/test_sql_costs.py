@@ -1,7 +1,9 @@
 """What a wake-up costs: that of what is due, however much is stored."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
 from tickwork.stores.sql import SQLStore
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
+    EXECUTOR,
     MINUTE,
     NODE,
     OTHER,
@@ -90,6 +93,8 @@ IDLE: dict[str, Callable[[Bench], object]] = {
     "plan_with_exclusions": lambda bench: bench.plan(decide_never, eligibility=_some_left_out()),
     "lease": lambda bench: bench.lease(),
     "recover": lambda bench: bench.recover(decide_never, node=OTHER),
+    "asked": lambda bench: bench.demand.asked(NODE),
+    "prune": lambda bench: bench.store.prune(PruneRequest({"m000007": 10}, T0, now_us=T0)),
 }
 
 
@@ -122,9 +127,83 @@ def test_planning_and_finishing_use_indexes(crowded: Place) -> None:
         bench.finish(*(finished(each, follows=True) for each in others))
         assert len(bench.lease().leased) == 2
     for each in plans(crowded, sent):
-        small = "SCAN listed" in each or "CONSTANT ROWS" in each or each == "SCAN fresh"
+        small = "SCAN listed" in each or "CONSTANT ROW" in each or each == "SCAN fresh"
         assert not each.startswith("SCAN") or small, each
         assert "TEMP B-TREE" not in each or "runs" not in each, each
+
+
+def test_runs_without_rank_or_key_need_no_further_statements(opened: Place) -> None:
+    bench, store = opened.bench, opened.bench.store
+    assert isinstance(store, SQLStore)
+    bench.put(*(task(f"t{number}") for number in range(3)))
+    bench.register(NODE)
+    with statements(store) as sent:
+        runs = [each.run for each in bench.plan().leased]
+        planning = [_beginning(statement) for statement, _ in sent]
+        del sent[:]
+        bench.finish(*(finished(run) for run in runs))
+        finishing = [_beginning(statement) for statement, _ in sent]
+    writing = ["BEGIN", "SELECT tickwork_nodes", "SELECT tickwork_tasks"]
+    fence = ["UPDATE tickwork_counters", "SELECT tickwork_counters"]
+    written = ["UPDATE tickwork_tasks", "INSERT tickwork_runs"]
+    assert planning == ["BEGIN", "SELECT tickwork_tasks", *writing, *fence, *written]
+    counting = ["SELECT tickwork_tasks", "UPDATE tickwork_tasks"]
+    assert finishing == ["BEGIN", "UPDATE tickwork_runs", *counting]
+
+
+def _beginning(statement: str) -> str:
+    """Return what a statement does to which table."""
+    found = re.search(r"tickwork_(tasks|runs|nodes|counters)", statement)
+    return " ".join([statement.split(maxsplit=1)[0], *([found[0]] if found else [])])
+
+
+def test_runs_are_found_in_order_of_rank_through_an_index(crowded: Place) -> None:
+    bench, store = crowded.bench, crowded.bench.store
+    assert isinstance(store, SQLStore)
+    model = bench.submit()
+    bench.cancel(model)
+    # Many that wait for later, of a lower rank, are in nobody's way.
+    bench.demand.submit(
+        [replace(model, id=f"{at:05}", available_us=T0 + MINUTE) for at in range(1_000)]
+    )
+    first, second, third = (
+        bench.submit(id=f"now {rank}", rank=rank, available_us=T0 - 1) for rank in (7, 3, 5)
+    )
+    with statements(store) as sent:
+        leased = bench.lease(capacity={EXECUTOR: 2, "asyncio": 2}).leased
+    assert [each.run.id for each in leased] == [second.id, third.id]
+    found = plans(crowded, sent)
+    ready = "INDEX tickwork_ix_runs_ready"
+    looking = [each for each in found if ready in each]
+    line = "suspect=? AND executor=?"
+    # The suspects, both ends of both lines; of one line the ranks 0, 3 and 5, and how to get there.
+    assert [each.partition(" (")[2] for each in looking] == [
+        "suspect=?)",
+        *[f"{line})"] * 4,
+        f"{line} AND rank=? AND available_us<?)",
+        f"{line} AND rank>?)",
+        f"{line} AND rank=? AND available_us<?)",
+        f"{line} AND rank>?)",
+        f"{line} AND rank=? AND available_us<?)",
+    ]
+    assert not any("TEMP B-TREE" in each for each in found), found
+    assert bench.run(first).node is None
+
+
+def test_keys_and_ends_are_found_through_indexes(crowded: Place) -> None:
+    bench, store = crowded.bench, crowded.bench.store
+    assert isinstance(store, SQLStore)
+    with statements(store) as sent:
+        runs = [bench.submit(concurrency_key=f"k{number % 5}") for number in range(20)]
+        leased = [each.run for each in bench.lease().leased]
+        assert len(leased) == 5
+        bench.cancel(*leased[:2], *runs[5:7])
+        assert len(bench.demand.asked(NODE)) == 2
+        bench.finish(*(finished(run, expires_us=T0) for run in leased))
+        assert bench.store.prune(PruneRequest({}, 0, now_us=T0)) == 5
+    for each in plans(crowded, sent):
+        small = "CONSTANT ROW" in each or each == "SCAN fresh"
+        assert not each.startswith("SCAN") or small, each
 
 
 def test_shutdown_tasks_are_found_through_their_index(crowded: Place) -> None:

@@ -115,6 +115,10 @@ STEPS: dict[str, Callable[[Bench], object]] = {
     "edit": lambda bench: bench.edit(runs_now(pending(None))),
     "plan what isn't leased": lambda bench: bench.plan(capacity={}),
     "recover": lambda bench: bench.recover(node="other"),
+    "submit": lambda bench: bench.submit(),
+    "pass on a key": lambda bench: bench.finish(finished(bench.run("1"))),
+    "ask for an end": lambda bench: bench.cancel("1"),
+    "take a waiter away": lambda bench: bench.cancel("2"),
     "give back": lambda bench: bench.finish(given_back(bench.leased(task("lent"))[0])),
 }
 
@@ -124,6 +128,9 @@ def test_steps_that_leave_something_to_others_hint(site: Site, step: str) -> Non
     bench = site.bench()
     bench.put(task())
     bench.register("dead")
+    for name, limit in (("1", 1), ("2", 1), ("content with less", 2)):
+        bench.submit(id=name, concurrency_key="key", concurrency_limit=limit)
+    assert [each.run.id for each in bench.lease().leased] == ["1"]
     if step == "recover":
         bench.plan(node="dead")
         bench.now_us += LEASE_US

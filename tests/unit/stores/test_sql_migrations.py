@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from tests.servers.tables import EmptyTables
+from tests.unit.stores.sql_older import Older
 from tickwork.stores.sql import SQLStore
-from tickwork.stores.sql.schema import HEAD, Tables, tables
+from tickwork.stores.sql.schema import HEAD, tables
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import task
 
@@ -36,8 +38,8 @@ class Place:
         found = inspect(self.engine)
         names = {name for name in found.get_table_names() if name.startswith(self.prefix)}
         fences = set() if self.postgresql else {expected.fences}
-        assert names == {f"{self.prefix}version", *fences, *_names(expected)}
-        for table in (expected.tasks, expected.runs, expected.nodes):
+        assert names == {f"{self.prefix}version", *fences, *expected.metadata.tables}
+        for table in expected.metadata.sorted_tables:
             columns = {each["name"]: each["nullable"] for each in found.get_columns(table.name)}
             assert columns == {each.name: bool(each.nullable) for each in table.columns}
             indexes = {each["name"]: each["unique"] for each in found.get_indexes(table.name)}
@@ -45,10 +47,6 @@ class Place:
         with self.engine.connect() as connection:
             versions = connection.execute(text(f"SELECT version_num FROM {self.prefix}version"))  # noqa: S608
             assert versions.scalars().all() == [HEAD]
-
-
-def _names(expected: Tables) -> set[str]:
-    return {each.name for each in (expected.tasks, expected.runs, expected.nodes)}
 
 
 @pytest.fixture(params=["postgres", "mysql"])
@@ -64,6 +62,63 @@ def test_migrations_make_exactly_the_schema(place: Place) -> None:
     before = inspect(place.engine).get_table_names()
     place.open().close()
     assert inspect(place.engine).get_table_names() == before
+
+
+def test_older_tables_are_brought_up_to_date_with_what_is_in_them(place: Place) -> None:
+    older = Older(place.prefix)
+    with place.engine.connect() as connection:
+        older.make(connection)
+        connection.commit()
+    bench = place.open()
+    place.check()
+    older.check(bench)
+    bench.close()
+
+
+def test_an_upgrade_that_breaks_off_anywhere_is_made_good(place: Place) -> None:
+    after = 0
+    while True:
+        older = Older(place.prefix)
+        with place.engine.connect() as connection:
+            older.make(connection)
+            connection.commit()
+        broke_off = _breaks_off(place, after)
+        bench = place.open()
+        place.check()
+        older.check(bench)
+        bench.close()
+        if not broke_off:
+            break
+        place.prefix = EmptyTables(place.url).unused()
+        after += 4
+    assert after == 24
+
+
+def test_a_migration_takes_as_long_as_it_takes(place: Place) -> None:
+    store = SQLStore(place.url, prefix=place.prefix)
+    bench = Bench(store, store)
+    bench.open()
+    database = store._session.database  # noqa: SLF001
+    with database.writing() as connection:
+        before = _limits(connection)
+        with database.backend.alone(connection, place.prefix):
+            assert _limits(connection) == ((inf, 0) if place.postgresql else (None, 0))
+        after = _limits(connection)
+    # On PostgreSQL the time of a statement is unlimited to the end of the transaction.
+    assert (before, after) == ((25, 20), (25, 0 if place.postgresql else 20))
+    bench.close()
+
+
+def _limits(connection: Connection) -> tuple[float | None, float]:
+    """Return how many seconds an answer, and a statement, may take."""
+    driver: Any = connection.connection.dbapi_connection
+    if hasattr(driver, "patience_s"):
+        shown = str(connection.execute(text("SHOW statement_timeout")).scalar())
+        return driver.patience_s, float(shown.removesuffix("s"))
+    if "MariaDB" not in driver.server_version:
+        pytest.skip("only MariaDB can be told how long a statement may take")
+    limit: float = connection.execute(text("SELECT @@max_statement_time")).scalar_one()
+    return driver._read_timeout, limit  # noqa: SLF001
 
 
 def test_many_may_open_a_new_database_at_once(place: Place) -> None:
@@ -83,9 +138,9 @@ def test_a_migration_that_breaks_off_anywhere_is_made_good(place: Place) -> None
         place.open().close()
         place.check()
         place.prefix = EmptyTables(place.url).unused()
-        # Among these: within a table's indexes, and before the version is written.
+        # Among these: within a table's indexes and columns, and before a version is written.
         after += 3
-    assert after == 15
+    assert after == 39
 
 
 def _breaks_off(place: Place, after: int) -> bool:
@@ -95,7 +150,7 @@ def _breaks_off(place: Place, after: int) -> bool:
 
     def fail(_: Connection, __: Any, statement: str, *___: Any) -> None:
         nonlocal made
-        if statement.lstrip().startswith(("CREATE", "INSERT")):
+        if statement.lstrip().startswith(("CREATE", "INSERT", "ALTER", "DROP", "UPDATE")):
             made += 1
             if made > after:
                 raise KeyboardInterrupt
@@ -120,7 +175,7 @@ def test_texts_are_compared_character_by_character(place: Place) -> None:
     with place.engine.connect() as connection:
         found = connection.execute(text(query), {"prefix": f"{place.prefix}%"}).all()
     assert {row[1] for row in found} <= {"C", "utf8mb4_nopad_bin", "utf8mb4_0900_bin"}
-    assert len(found) == 28
+    assert len(found) == 35
     ids = ["a", "B", "a ", "ä", "z", "Z", "_", "\U0001f570"]
     bench.put(*(task(each) for each in ids))
     assert list(bench.dump().tasks) == sorted(ids)

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from tests.unit.stores.conftest import Place
+from tests.unit.stores.sql_older import Older
 from tickwork.errors import StoreError, StoreUnavailableError
 from tickwork.stores.sql import migration
 from tickwork.stores.sql.migration import MIGRATIONS
@@ -67,6 +68,17 @@ def test_opening_again_changes_nothing(opened: Place) -> None:
     opened.open(opened.store()).close()
     assert _schema(opened) == before
     assert opened.bench.task() == task()
+
+
+def test_older_tables_are_brought_up_to_date_with_what_is_in_them(place: Place) -> None:
+    older = Older("tickwork_")
+    engine = create_engine(place.url)
+    with engine.begin() as connection:
+        older.make(connection)
+    engine.dispose()
+    place.bench.open()
+    assert _differences(place, "tickwork_") == []
+    older.check(place.bench)
 
 
 def test_a_newer_schema_is_refused_untouched(opened: Place) -> None:

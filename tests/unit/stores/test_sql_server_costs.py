@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tickwork.stores.sql import SQLStore
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
+    EXECUTOR,
     MINUTE,
     NODE,
     OTHER,
@@ -30,8 +32,8 @@ STORED = 100_000
 class Crowd:
     """A store with 100,000 tasks, and as many runs that are over; nothing is due."""
 
-    def __init__(self, url: str) -> None:
-        self.prefix = EmptyTables(url).prefix()
+    def __init__(self, url: str, prefix: str) -> None:
+        self.prefix = prefix
         self.store = SQLStore(url, prefix=self.prefix)
         self.bench = Bench(self.store, self.store)
         self.bench.open()
@@ -92,8 +94,13 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-def crowd(postgres_url: str) -> Iterator[Crowd]:
-    crowd = Crowd(postgres_url)
+def prefixes(postgres_url: str) -> EmptyTables:
+    return EmptyTables(postgres_url)
+
+
+@pytest.fixture(scope="module")
+def crowd(postgres_url: str, prefixes: EmptyTables) -> Iterator[Crowd]:
+    crowd = Crowd(postgres_url, prefixes.prefix())
     yield crowd
     crowd.store.close()
 
@@ -113,7 +120,8 @@ IDLE: dict[str, Callable[[Bench], object]] = {
     "plan_with_many": lambda bench: bench.plan(decide_never, eligibility=_many_left_out()),
     "lease": lambda bench: bench.lease(),
     "recover": lambda bench: bench.recover(decide_never, node=OTHER),
-    "prune": lambda bench: bench.store.prune(PruneRequest({"m009001": 10}, T0)),
+    "asked": lambda bench: bench.demand.asked(NODE),
+    "prune": lambda bench: bench.store.prune(PruneRequest({"m009001": 10}, T0, now_us=T0)),
     "shutdown": lambda bench: bench.reader.find_tasks(
         TaskQuery(trigger="shutdown", state=ScheduleState.SCHEDULED)
     ),
@@ -149,3 +157,41 @@ def test_histories_are_found_through_an_index(crowd: Crowd) -> None:
         assert crowd.store.prune(PruneRequest({"m009002": 8}, 0)) == 2
     crowd.check(plans)
     assert len(crowd.bench.runs("m009002")) == 8
+
+
+def test_keys_and_ends_are_found_through_indexes(crowd: Crowd) -> None:
+    bench = crowd.bench
+    with crowd.explained() as plans:
+        runs = [bench.submit(concurrency_key=f"k{number % 5}", rank=-1) for number in range(20)]
+        leased = [each.run for each in bench.lease(capacity={EXECUTOR: 5}).leased]
+        assert [run.id for run in leased] == [run.id for run in runs[:5]]
+        bench.cancel(*leased[:2], *runs[5:7])
+        assert len(bench.demand.asked(NODE)) == 2
+        bench.finish(*(finished(run, expires_us=T0) for run in leased))
+        assert bench.store.prune(PruneRequest({}, 0, now_us=T0)) == 5
+        bench.cancel(*runs)
+    crowd.check(plans)
+
+
+def test_a_backlog_that_nobody_has_analysed_is_read_in_its_order(
+    postgres_url: str, prefixes: EmptyTables
+) -> None:
+    crowd = Crowd(postgres_url, prefixes.prefix())
+    bench = crowd.bench
+    model = bench.submit(rank=1)
+    bench.cancel(model)
+    for state, available_us in (("now", T0), ("later", T0 + MINUTE)):
+        many = [
+            replace(model, id=f"{state} {at:06}", available_us=available_us + at)
+            for at in range(-20_000, 0)
+        ]
+        bench.demand.submit(many)
+    last = bench.submit(rank=7, available_us=T0 - MINUTE)
+    with crowd.explained() as plans:
+        leased = bench.lease(capacity={EXECUTOR: 10}).leased
+    assert [each.run.id for each in leased] == [f"now {at:06}" for at in range(-20_000, -19_990)]
+    assert bench.run(last).node is None
+    crowd.check(plans)
+    reading = [plan for plan in plans if f"on {crowd.prefix}runs" in plan]
+    assert not any("Sort" in plan for plan in reading), reading
+    crowd.store.close()

@@ -19,7 +19,7 @@ from tickwork.stores.file.disk import Disk
 from tickwork.stores.file.filing import UNKNOWN, TaskFiles
 from tickwork.stores.file.locking import FileLock
 from tickwork.stores.file.log import Log
-from tickwork.stores.file.papers import Papers, line, run_in, run_paper
+from tickwork.stores.file.papers import Papers, line
 from tickwork.stores.file.steps import Mark, Step
 from tickwork.stores.file.working import Changes, WorkingShelves
 
@@ -175,7 +175,7 @@ class Folder:
         shelves = self._shelves
         match kind:
             case "run":
-                shelves.take_run(run_in(data))
+                shelves.take_run(self._papers.run_in(data))
             case "task":
                 self._files.note(data["id"])
                 have_task(data["id"], data)
@@ -224,14 +224,16 @@ class Folder:
     def _guess_generation(self, task: TaskRecord) -> None:
         """Have the runs of a task that can't be read wait for it."""
         for run in self._shelves.runs_of(task.id).values():
-            task.generation = run.generation
+            if run.definition is None:
+                task.generation = run.generation
 
     def _end_orphans(self) -> None:
         """Cancel what waits for tasks whose files were removed."""
         shelves = self._shelves
         now_us = self.environment.now_us()
         for run in shelves.runs.values():
-            if run.state is RunState.PENDING and run.node is None:
+            waits = run.state is RunState.PENDING and run.node is None
+            if waits and run.definition is None:
                 task = shelves.tasks.get(run.task_id)
                 if task is None or task.generation != run.generation:
                     shelves.cancel(run, TASK_REMOVED, now_us)
@@ -257,7 +259,7 @@ class Folder:
             yield self._line_of(task_id)
         for run, before in changes.runs.values():
             if run != before and run.id in shelves.runs:
-                yield line({"run": run_paper(run)})
+                yield line({"run": self._papers.run_paper(run)})
         if changes.forgotten:
             yield line({"forgotten": changes.forgotten})
         for node_id, was in changes.nodes.items():
@@ -290,6 +292,6 @@ class Folder:
         for task_id in self._files.unsure:
             yield self._line_of(task_id)
         for run in self._shelves.runs.values():
-            yield line({"run": run_paper(run)})
+            yield line({"run": self._papers.run_paper(run)})
         for node in self._shelves.nodes.values():
             yield line({"node": node_document(node)})

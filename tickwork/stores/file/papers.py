@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Self
 
 from tickwork.errors import UnreadableRecordError
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
-from tickwork.model.documents import run_of, task_of
+from tickwork.model.documents import definition_text, run_of, task_of
 from tickwork.model.instants import from_us
 from tickwork.model.json_text import from_text, to_text
 from tickwork.model.policies import Source
 from tickwork.model.records import RunRecord, TaskRecord
 
-__all__ = ["Papers", "line", "run_in", "run_paper"]
+__all__ = ["Papers", "line"]
 
 _REMEMBERED = 20_000
 _NO_COUNTS = {"active": 0, "queued": 0}
@@ -27,7 +27,9 @@ _READABLE = [
 ]
 
 _RUN_FIELDS = [
-    (each.name, None if each.default is MISSING else each.default) for each in fields(RunRecord)
+    (each.name, None if each.default is MISSING else each.default)
+    for each in fields(RunRecord)
+    if each.name != "definition"
 ]
 
 _INTEGER: tuple[type, ...] = (int,)
@@ -37,7 +39,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "id": (str,),
     "state": (str,),
     "definition": (str, dict),
-    **dict.fromkeys(("generation", "revision", "anchor_us"), _INTEGER),
+    **dict.fromkeys(("generation", "revision", "anchor_us", "made", "streak"), _INTEGER),
     **dict.fromkeys(("created_us", "updated_us"), _INTEGER),
     **dict.fromkeys(("fire_us", "due_us", "planned_us", "catchup_us"), _INSTANT),
     **dict.fromkeys(("declared", "problem", "paused_reason"), _TEXT),
@@ -123,6 +125,20 @@ class Papers:
             self._known[id(definition)] = known
         return known[1]
 
+    def run_paper(self, run: RunRecord) -> dict[str, Any]:
+        """Return what is written of a run: what isn't as usual."""
+        paper = {name: each for name, usual in _RUN_FIELDS if (each := getattr(run, name)) != usual}
+        if run.definition is not None:
+            paper["definition"] = _unfolded(definition_text(run.definition, self._codec))
+        return paper
+
+    def run_in(self, paper: dict[str, Any]) -> RunRecord:
+        """Return the run that is written."""
+        paper.setdefault("source", Source.SCHEDULED.value)
+        if "definition" in paper:
+            paper["definition"] = _folded(paper["definition"])
+        return run_of(paper, self._codec)
+
     def task_of(self, paper: Mapping[str, Any]) -> TaskRecord:
         """Return the task that a line of the log says."""
         return task_of({**paper, "definition": _folded(paper["definition"])}, self._codec)
@@ -159,17 +175,6 @@ def _instant(instant_us: int) -> str:
         return from_us(instant_us).isoformat(" ")
     except OverflowError:
         return "beyond the calendar"
-
-
-def run_paper(run: RunRecord) -> dict[str, Any]:
-    """Return what is written of a run: what isn't as usual."""
-    return {name: value for name, usual in _RUN_FIELDS if (value := getattr(run, name)) != usual}
-
-
-def run_in(paper: dict[str, Any]) -> RunRecord:
-    """Return the run that is written."""
-    paper.setdefault("source", Source.SCHEDULED.value)
-    return run_of(paper)
 
 
 def _unfolded(text: str) -> Any:

@@ -14,6 +14,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -150,6 +151,18 @@ class FileStore:
     def prune(self, request: PruneRequest) -> int:
         with self._open.changing() as shelves:
             return listing.prune(shelves, request)
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        with self._open.changing(relied_on=True) as shelves:
+            finishing.submit(shelves, runs)
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        with self._open.changing(relied_on=True) as shelves:
+            return finishing.cancel(shelves, request)
+
+    def asked(self, node: str) -> list[str]:
+        with self._open.reading() as shelves:
+            return shelves.asked(node)
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ then, old and new ones; only the newest counts, since a run must not be leased t
 
 from collections import deque
 from dataclasses import dataclass, field
-from heapq import heappush
 
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
@@ -82,9 +81,16 @@ class WorkingShelves(Shelves):
         self.changes.tasks[task_id] = None
         super().drop(task_id)
 
+    def note(self, run: RunRecord) -> None:
+        self.note_run(run)
+
     def unlease(self, run: RunRecord) -> None:
         self.note_run(run)
         super().unlease(run)
+
+    def _let_through(self, run: RunRecord, available_us: int) -> None:
+        self.note_run(run)
+        super()._let_through(run, available_us)
 
     def cancel(self, run: RunRecord, reason: str, now_us: int) -> None:
         self.note_run(run)
@@ -107,13 +113,11 @@ class WorkingShelves(Shelves):
 
     def offer(self, run: RunRecord, available_us: int) -> None:
         self.note_run(run)
-        run.available_us = available_us
-        self._line_up(run, available_us)
+        super().offer(run, available_us)
 
-    def _line_up(self, run: RunRecord, available_us: int) -> None:
-        order = self._offers[run.id] = next(self._order)
-        shelf = self._suspects if run.suspect else self._available
-        heappush(shelf.setdefault(run.executor, []), (available_us, order, run.id))
+    def _line_up(self, run: RunRecord, available_us: int) -> int:
+        order = self._offers[run.id] = super()._line_up(run, available_us)
+        return order
 
     def _waiting(self, entry: tuple[int, int, str]) -> RunRecord | None:
         return super()._waiting(entry) if self._offers.get(entry[2]) == entry[1] else None
@@ -143,14 +147,27 @@ class WorkingShelves(Shelves):
             super().keep(run)
             self._recount(run, 0, queued=0)
             self._take_place(run, None)
+            self._take_key(run, None, held=False)
             return
-        active, queued = known.state not in TERMINAL, _is_queued(known)
-        was_available_us = known.available_us
+        active, queued = _is_counted(known), _is_queued(known)
+        was_available_us, was_gated_us, held = known.available_us, known.gated_us, known.holds_key
         self._leave_place(known, run)
         for name in RunRecord.__slots__:
             setattr(known, name, getattr(run, name))
         self._recount(known, active, queued=queued)
         self._take_place(known, was_available_us, queued=queued)
+        self._take_key(known, was_gated_us, held=held)
+
+    def _take_key(self, run: RunRecord, was_gated_us: int | None, *, held: bool) -> None:
+        """Count a run among those that hold or await its key, as another has written it."""
+        if run.expires_us is not None:
+            self.let_expire(run, run.expires_us)
+        if run.holds_key and not held:
+            self.hold_key(run)
+        elif held and not run.holds_key:
+            self.drop_key(run)
+        if run.gated_us is not None and run.gated_us != was_gated_us:
+            self._wait_at_gate(run)
 
     def take_forgetting(self, run_ids: list[str]) -> None:
         """Have some runs no more."""
@@ -187,20 +204,26 @@ class WorkingShelves(Shelves):
         elif run.available_us is not None:
             if run.available_us != was_available_us:
                 self._line_up(run, run.available_us)
-        elif run.state is RunState.PENDING and not queued:
+        elif run.state is RunState.PENDING and run.gated_us is None and not queued:
             self.queues.setdefault((run.task_id, run.generation), deque()).append(run)
 
     def _recount(self, run: RunRecord, active: int, *, queued: int) -> None:
         task = self.tasks.get(run.task_id)
         if task is not None and task.generation == run.generation:
-            task.active += (run.state not in TERMINAL) - active
+            task.active += _is_counted(run) - active
             task.queued += _is_queued(run) - queued
 
 
 def _is_queued(run: RunRecord) -> bool:
     """Whether a run waits behind others of its task."""
-    return run.state is RunState.PENDING and run.node is None and run.available_us is None
+    waits = run.available_us is None and run.gated_us is None
+    return run.state is RunState.PENDING and run.node is None and waits
+
+
+def _is_counted(run: RunRecord) -> bool:
+    """Whether a run is an instance of its task: not over, or over and still going on."""
+    return run.state not in TERMINAL or run.node is not None
 
 
 def _counts(run: RunRecord, task: TaskRecord) -> bool:
-    return run.state not in TERMINAL and run.generation == task.generation
+    return _is_counted(run) and run.generation == task.generation

@@ -12,6 +12,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -68,6 +69,7 @@ class MemoryStore:
             for run in leased.values():
                 run.state, run.node, run.reason = RunState.LOST, None, _PARENTS
                 run.finished_us = run.due_us
+                self._shelves.let_go_of_key(run)
                 task = self._shelves.tasks.get(run.task_id)
                 if task is not None and task.generation == run.generation:
                     task.active -= 1
@@ -120,6 +122,18 @@ class MemoryStore:
     def prune(self, request: PruneRequest) -> int:
         with self._lock:
             return listing.prune(self._shelves, request)
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        with self._lock:
+            finishing.submit(self._shelves, runs)
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        with self._lock:
+            return finishing.cancel(self._shelves, request)
+
+    def asked(self, node: str) -> list[str]:
+        with self._lock:
+            return self._shelves.asked(node)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         with self._lock:

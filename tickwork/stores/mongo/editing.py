@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.model.records import RunRecord, TaskRecord, copied
-from tickwork.model.steps import TASK_REMOVED, Edit, Edited, new_run
+from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
 from tickwork.stores.mongo.collection import chunks
 from tickwork.stores.mongo.following import queued_behind
-from tickwork.stores.mongo.outbox import RUNS_LIMIT, VISIBLE, Outbox, settle, too_many
-from tickwork.stores.mongo.session import Session, new_token
-from tickwork.stores.mongo.shapes import run_document, run_of, task_fields
+from tickwork.stores.mongo.outbox import RUNS_LIMIT, Outbox, settle, too_many
+from tickwork.stores.mongo.session import VISIBLE, Session, new_token
+from tickwork.stores.mongo.shapes import run_of, run_of_task, task_fields
 from tickwork.stores.mongo.tasks import Change, commit, commit_all, count_runs, records, settled
 
 __all__ = ["edit", "put"]
@@ -195,7 +195,12 @@ class _Editing:
             for each, run_id in zip(edit.runs, run_ids, strict=True)
         ]
         documents = [
-            run_document(run, born, queued=each.queued and run.state is RunState.PENDING)
+            run_of_task(
+                run,
+                self._session.codec,
+                born,
+                queued=each.queued and run.state is RunState.PENDING,
+            )
             for run, each in zip(runs, edit.runs, strict=True)
         ]
         task = _task_after(existing, edit)
@@ -220,7 +225,8 @@ class _Editing:
         again = {
             place: each
             for place, each in done.items()
-            if each.change.outbox and (not alone or each.change.outbox.cancel is not None)
+            if each.change.outbox
+            and (not alone or each.change.outbox.cancel is not None or _has_gated(each))
         }
         plain = {place: each for place, each in done.items() if place not in again}
         edited = {place: Edited(each.task, each.runs) for place, each in plain.items()}
@@ -245,12 +251,14 @@ class _Editing:
         there: dict[str, RunRecord] = {}
         for some in chunks(ids):
             found = session.runs.find({"_id": {"$in": some}, **VISIBLE})
-            there.update((run["_id"], run_of(run)) for run in found)
+            there.update((run["_id"], run_of(run, session.codec)) for run in found)
         edited = {}
         for place, each in drawn.items():
             task, runs = each.task, [there[run.id] for run in each.runs if run.id in there]
             if task is not None:
                 task.active, task.queued = counts.get((task.id, task.generation), (0, 0))
+                if task.generation == each.existing.generation:
+                    task.made -= sum(run.id not in there and _is_made(run) for run in each.runs)
             edited[place] = Edited(task, runs)
         return edited
 
@@ -282,6 +290,14 @@ def _foreseen(existing: TaskRecord | None, edit: Edit) -> TaskRecord | None:
     return _task_after(existing, edit)
 
 
+def _has_gated(drawn: _Drawn) -> bool:
+    return any(run.gated_us is not None for run in drawn.runs)
+
+
+def _is_made(run: RunRecord | PlannedRun) -> bool:
+    return run.state is RunState.PENDING and run.source is Source.SCHEDULED
+
+
 def _task_after(existing: TaskRecord, edit: Edit) -> TaskRecord | None:
     if edit.task is None:
         return None
@@ -291,6 +307,8 @@ def _task_after(existing: TaskRecord, edit: Edit) -> TaskRecord | None:
     pending = [run for run in edit.runs if run.state is RunState.PENDING]
     task.active = existing.active + len(pending) if stays else 0
     task.queued = existing.queued + sum(run.queued for run in pending) if stays else 0
+    if stays:
+        task.made = existing.made + sum(map(_is_made, pending))
     return task
 
 

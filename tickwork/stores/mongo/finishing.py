@@ -5,74 +5,126 @@ entry's fence. Nearly always all of them are; if fewer were met, the runs are re
 those whose lease was lost and those that an earlier, identical call has written.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tickwork.model.policies import TERMINAL, RunState
-from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
+from tickwork.model.steps import TASK_REMOVED, Batch, Ended, Finished, GivenBack, Mark, Note
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.following import Foreseen, Key, follow, foresee, let_go
+from tickwork.stores.mongo.following import End, Foreseen, follow, foresee, let_queued_go
+from tickwork.stores.mongo.gates import attend_to
 from tickwork.stores.mongo.orphans import end_orphans_among
-from tickwork.stores.mongo.outbox import VISIBLE
-from tickwork.stores.mongo.session import Session
-from tickwork.stores.mongo.shapes import changed
+from tickwork.stores.mongo.session import NUMBER, PRESENT, VISIBLE, Session
+from tickwork.stores.mongo.shapes import changed, ended, fitting
 
 __all__ = ["finish"]
 
 _Entry = Mark | GivenBack | Finished
 
 _TERMINAL = frozenset(state.value for state in TERMINAL)
+_NOT_OVER = {"state": {"$nin": sorted(_TERMINAL)}}
 _LEASED = {"node": {"$exists": True}}
 _LOOKED_AT = ["task_id", "generation", "fence", "node", "state", "finished_us", "reason"]
-_BYTES = {"result": 8_000_000, "errors": 4_000_000, "reason": 2_000_000}
-"""How long the texts of a run may be, in UTF-8: a document ends at 16 MB."""
-
-_LONGEST_CHARACTER = 4
 
 
 def finish(session: Session, batch: Batch) -> frozenset[str]:
     """Do a store's `finish`."""
     foreseen = _foreseen(session, batch)
-    rejected = _write(session, batch.marks, [_marked(each) for each in batch.marks])
-    entries, refused = _ends(batch)
-    rejected |= refused | _write(session, entries, [_ended(each) for each in entries])
-    ends = [each for each in entries if each.run_id not in rejected]
-    end_orphans_among(session, [each.run_id for each in ends if isinstance(each, GivenBack)])
-    over = [each for each in ends if isinstance(each, Finished)]
-    followed = {each.task_id for each in over if each.follows}
-    if followed:
-        follow(session, followed, batch.after_run, foreseen)
-    if over:
-        let_go(session, {each.task_id for each in over})
-    return frozenset(rejected)
+    session.runs.change_each([_noted(each) for each in batch.notes if _said(each)])
+    marks: list[_Entry] = [*batch.marks, *(each for each in batch.finished if each.lingers)]
+    lost = _write(session, marks)
+    ends, refused = _ends(batch)
+    lost_ends = _write(session, ends)
+    left = [each for each in ends if each not in lost_ends]
+    back = [each for each in left if isinstance(each, GivenBack)]
+    end_orphans_among(session, [each.run_id for each in back])
+    _hasten(session, [each.run_id for each in back if each.started])
+    _see_to(session, batch, [each for each in left if isinstance(each, Finished)], foreseen)
+    return frozenset(each.run_id for each in (*lost, *lost_ends)) | refused
+
+
+def _hasten(session: Session, run_ids: Sequence[str]) -> None:
+    """Have runs available at once whose end was asked for: whoever leases them ends them.
+
+    Should this get lost, they are ended later, when they are available anyway.
+    """
+    for some in chunks(run_ids):
+        asked = {"_id": {"$in": some}, "cancel_us": NUMBER, "available_us": NUMBER}
+        for run in session.runs.find(asked, ["cancel_us", "available_us"]):
+            same = {name: run[name] for name in ("_id", "cancel_us", "available_us")}
+            session.runs.change(same, changed({"available_us": run["cancel_us"]}))
 
 
 def _foreseen(session: Session, batch: Batch) -> dict[str, Foreseen]:
     """Ask what follows before anything is written, since that may raise."""
-    follows = {
-        (each.task_id, each.generation): each.finished_us for each in batch.finished if each.follows
-    }
-    if not follows:
-        return {}
     entries, _ = _ends(batch)
     ends = [each for each in entries if isinstance(each, Finished)]
+    follows = {(each.task_id, each.generation) for each in ends if each.follows}
+    if not follows:
+        return {}
     mine = [each for each in ends if (each.task_id, each.generation) in follows]
     found = _looked_at(session, [each.run_id for each in mine])
-    held = [each for each in mine if _holds(found.get(each.run_id), each)]
-    over: Counter[Key] = Counter((each.task_id, each.generation) for each in held)
-    awaited = {(each.task_id, each.generation): each.finished_us for each in held if each.follows}
-    return foresee(session, over, awaited, batch.after_run)
+    held = (each for each in mine if _holds(found.get(each.run_id), each))
+    over = [
+        End(
+            each.task_id,
+            each.generation,
+            Ended(each.state, each.finished_us) if each.follows else None,
+        )
+        for each in held
+    ]
+    return foresee(session, over, batch.after_run)
 
 
 def _ends(batch: Batch) -> tuple[list[GivenBack | Finished], set[str]]:
-    """Return the entries that end leases, one for each run, and the ids of contradictory ones."""
-    ends: dict[str, GivenBack | Finished] = {}
+    """Return the entries that end leases, one for each lease, and the ids of contradictory ones."""
+    ends: dict[tuple[str, int], GivenBack | Finished] = {}
     refused = set()
     entries: list[GivenBack | Finished] = [*batch.given_back, *batch.finished]
     for each in entries:
-        if each != ends.setdefault(each.run_id, each):
+        if isinstance(each, Finished) and each.lingers:
+            continue
+        if each != ends.setdefault((each.run_id, each.fence), each):
             refused.add(each.run_id)
     return list(ends.values()), refused
+
+
+def _see_to(
+    session: Session, batch: Batch, over: Sequence[Finished], foreseen: Mapping[str, Foreseen]
+) -> None:
+    """Do what follows for others from the end of runs."""
+    followed = {each.task_id for each in over if each.follows}
+    if followed:
+        follow(session, followed, batch.after_run, foreseen)
+    queued, marked = _waiting_for(session, over)
+    let_queued_go(session, queued)
+    if marked:
+        attend_to(session, [each.run_id for each in over])
+
+
+def _waiting_for(session: Session, over: Sequence[Finished]) -> tuple[set[str], bool]:
+    """Return the tasks of runs that have queued ones, and whether any of the runs has a key."""
+    queued: set[str] = set()
+    marked = False
+    group = {"_id": {"queued_of": "$queued_of", "opens": "$opens"}}
+    for some in chunks(over):
+        behind = {"queued_of": {"$in": sorted({each.task_id for each in some})}, **VISIBLE}
+        with_key = {"_id": {"$in": [each.run_id for each in some]}, "opens": PRESENT}
+        for found in session.runs.groups(
+            {"$match": {"$or": [behind, with_key]}}, {"$group": group}
+        ):
+            if "queued_of" in found["_id"]:
+                queued.add(found["_id"]["queued_of"])
+            marked = marked or "opens" in found["_id"]
+    return queued, marked
+
+
+def _said(note: Note) -> Document:
+    said = fitting({"progress": note.progress, "log": note.log})
+    return {name: said[name] for name in ("progress", "log") if said[name] is not None}
+
+
+def _noted(note: Note) -> tuple[Document, Document]:
+    return {"_id": note.run_id, "fence": note.fence, **VISIBLE}, {"$set": _said(note)}
 
 
 def _marked(mark: Mark) -> tuple[Document, Document]:
@@ -81,9 +133,15 @@ def _marked(mark: Mark) -> tuple[Document, Document]:
     return waits, changed({"state": RunState.RUNNING.value, "started_us": mark.started_us})
 
 
-def _ended(entry: GivenBack | Finished) -> tuple[Document, Document]:
-    change = _given_back(entry) if isinstance(entry, GivenBack) else _finished(entry)
-    return _leased(entry), change
+def _changed(entry: _Entry) -> tuple[Document, Document]:
+    """Return the condition and the change that an entry is."""
+    if isinstance(entry, Mark):
+        return _marked(entry)
+    if isinstance(entry, GivenBack):
+        return {**_leased(entry), **_NOT_OVER}, _given_back(entry)
+    if entry.lingers:
+        return {**_leased(entry), **_NOT_OVER}, _lingering(entry)
+    return _leased(entry), _finished(entry)
 
 
 def _leased(entry: _Entry) -> Document:
@@ -98,56 +156,49 @@ def _given_back(entry: GivenBack) -> Document:
         "reason": entry.reason,
     }
     if not entry.started:
-        return {**changed(_fitting({**fields, "started_us": None})), "$inc": {"attempt": -1}}
+        return {**changed(fitting({**fields, "started_us": None})), "$inc": {"attempt": -1}}
     if entry.error is None:
-        return changed(_fitting(fields))
-    return {**changed(_fitting({**fields, "errors": entry.error})), "$inc": {"failures": 1}}
+        return changed(fitting(fields))
+    return {**changed(fitting({**fields, "errors": entry.error})), "$inc": {"failures": 1}}
 
 
 def _finished(entry: Finished) -> Document:
+    fields = {**_outcome(entry), "node": None}
+    if entry.follows:
+        fields["follows_of"] = entry.task_id
+    return {**ended(fields), **_counted(entry)}
+
+
+def _lingering(entry: Finished) -> Document:
+    return {**changed(_outcome(entry)), **_counted(entry)}
+
+
+def _outcome(entry: Finished) -> Document:
     fields: Document = {
         "state": entry.state.value,
-        "node": None,
-        "open_of": None,
         "finished_us": entry.finished_us,
         "result": entry.result,
         "reason": entry.reason,
+        "expires_us": entry.expires_us,
     }
     if entry.started_us is not None:
         fields["started_us"] = entry.started_us
     if entry.errors is not None:
         fields["errors"] = entry.errors
-    if entry.follows:
-        fields |= {"follows_of": entry.task_id, "follows_us": entry.finished_us}
+    return fitting(fields)
+
+
+def _counted(entry: Finished) -> Document:
     failed = entry.errors is not None and entry.state is not RunState.COMPLETED
-    how = changed(_fitting(fields))
-    return {**how, "$inc": {"failures": 1}} if failed else how
+    return {"$inc": {"failures": 1}} if failed else {}
 
 
-def _fitting(fields: Document) -> Document:
-    """Return the fields without texts that are too long: the run is over, whatever it says."""
-    too_long = [
-        name
-        for name, limit in _BYTES.items()
-        if len(fields.get(name) or "") * _LONGEST_CHARACTER > limit
-        and len(fields[name].encode("utf-8", "surrogatepass")) > limit
-    ]
-    if not too_long:
-        return fields
-    note = f"too long for MongoDB, and not kept: {', '.join(too_long)}"
-    return {**fields, **dict.fromkeys(too_long), "reason": note}
-
-
-def _write(
-    session: Session,
-    entries: Sequence[_Entry],
-    changes: Sequence[tuple[Document, Document]],
-) -> set[str]:
-    """Write entries about different runs; return the ids of those whose lease was lost."""
-    if session.runs.change_each(changes) == len(entries):
-        return set()
+def _write(session: Session, entries: Sequence[_Entry]) -> list[_Entry]:
+    """Write entries about different leases; return those whose lease was lost."""
+    if session.runs.change_each([_changed(each) for each in entries]) == len(entries):
+        return []
     found = _looked_at(session, [each.run_id for each in entries])
-    return {each.run_id for each in entries if not _stands(found.get(each.run_id), each)}
+    return [each for each in entries if not _stands(found.get(each.run_id), each)]
 
 
 def _looked_at(session: Session, run_ids: Sequence[str]) -> Mapping[str, Document]:
@@ -168,10 +219,12 @@ def _stands(run: Document | None, entry: _Entry) -> bool:
         return False
     if isinstance(entry, Mark):
         return "node" in run
+    if isinstance(entry, Finished):
+        over = run["state"], run.get("finished_us")
+        return over == (entry.state.value, entry.finished_us) and (
+            entry.lingers or "node" not in run
+        )
     if "node" in run:
         return False
-    if isinstance(entry, Finished):
-        ended = run["state"], run.get("finished_us")
-        return ended == (entry.state.value, entry.finished_us)
     # One given back whose task was gone is over by that.
     return run["state"] not in _TERMINAL or run.get("reason") == TASK_REMOVED

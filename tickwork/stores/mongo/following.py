@@ -16,25 +16,33 @@ any has ended which it had still counted (`queued_behind`): one of the two sees 
 process ends before it has looked, runs may be queued behind nobody, which `recover` looks for.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import sample
 from typing import Any, NamedTuple
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.policies import RunState
 from tickwork.model.records import TaskRecord, copied
+from tickwork.model.steps import AfterRun, Ended
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.outbox import UNMARKED, VISIBLE, Outbox, settle
-from tickwork.stores.mongo.session import PRESENT, Session, new_token
+from tickwork.stores.mongo.outbox import UNMARKED, Outbox, settle
+from tickwork.stores.mongo.session import PRESENT, VISIBLE, Session, new_token
 from tickwork.stores.mongo.shapes import task_fields
 from tickwork.stores.mongo.tasks import Change, commit_all, count_runs, records, settled
 
-__all__ = ["AfterRun", "Foreseen", "Key", "follow", "foresee", "let_go", "queued_behind", "stuck"]
+__all__ = [
+    "End",
+    "Foreseen",
+    "follow",
+    "foresee",
+    "let_go",
+    "let_queued_go",
+    "queued_behind",
+    "stuck",
+]
 
-Key = tuple[str, int]
-"""A task's id and generation."""
-
-AfterRun = Callable[[TaskRecord, int], None]
+_STATES = {state.value: state for state in RunState}
 
 _TRIES = 20
 
@@ -42,31 +50,42 @@ _AT_ONCE = 1_000
 """How many runs of a task one change lets go."""
 
 
+class End(NamedTuple):
+    """The end of a run that is to be written: of which task, and how, where something follows."""
+
+    task_id: str
+    generation: int
+    how: Ended | None
+    queued: bool = False
+
+
 class Foreseen(NamedTuple):
-    """How a task will move on, if it stands by then as it was `expected` to."""
+    """How a task will move on for some ends, if it stands by then as it was `expected` to."""
 
     expected: TaskRecord
+    ends: Sequence[Ended]
     moved: TaskRecord
 
 
-def foresee(
-    session: Session, over: Mapping[Key, int], follows: Mapping[Key, int], after_run: AfterRun
-) -> dict[str, Foreseen]:
-    """Ask how tasks move on once some of their runs (`over`) have ended; nothing happens yet.
+def foresee(session: Session, ends: Iterable[End], after_run: AfterRun) -> dict[str, Foreseen]:
+    """Ask how tasks move on once some of their runs have ended; nothing happens yet.
 
     What `after_run` raises comes out while nothing has been written.
     """
-    if not follows:
-        return {}
-    tasks = settled(session, sorted({task_id for task_id, _ in follows}))
+    by_task: dict[tuple[str, int], list[End]] = {}
+    for each in ends:
+        by_task.setdefault((each.task_id, each.generation), []).append(each)
+    following = {key[0] for key, these in by_task.items() if any(each.how for each in these)}
     foreseen = {}
-    for expected in records(session, tasks.values()):
-        key = expected.id, expected.generation
-        if key in follows and not isinstance(expected.definition, Unreadable):
-            expected.active -= over[key]
-            moved = copied(expected)
-            after_run(moved, follows[key])
-            foreseen[expected.id] = Foreseen(expected, moved)
+    for task in records(session, settled(session, sorted(following)).values()):
+        these = by_task.get((task.id, task.generation), ())
+        how = sorted(each.how for each in these if each.how)
+        if how and not isinstance(task.definition, Unreadable):
+            task.active -= len(these)
+            task.queued -= sum(each.queued for each in these)
+            moved = copied(task)
+            after_run(moved, how)
+            foreseen[task.id] = Foreseen(task, how, moved)
     return foreseen
 
 
@@ -105,7 +124,7 @@ def _followed(
         mine = _mine(marked, standing, task_id)
         if mine:
             record = standing[task_id]
-            moved = _moved(record, max(run["follows_us"] for run in mine), after_run, foreseen)
+            moved = _moved(record, _ends(mine), after_run, foreseen)
             fields = task_fields(moved, session.codec)
             followed = [run["_id"] for run in mine]
             changes.append(_change(session, record, fields, token, followed=followed))
@@ -123,7 +142,7 @@ def _marked(session: Session, ids: Sequence[str]) -> dict[str, list[Document]]:
     """Return the marked runs of tasks by the ids of the tasks."""
     marked: dict[str, list[Document]] = {}
     for some in chunks(ids):
-        fields = ["follows_of", "generation", "follows_us"]
+        fields = ["follows_of", "generation", "state", "finished_us"]
         for run in session.runs.find({"follows_of": {"$in": some}}, fields):
             marked.setdefault(run["follows_of"], []).append(run)
     return marked
@@ -149,14 +168,24 @@ def _unmark(session: Session, ids: Sequence[str], marked: Mapping[str, Sequence[
         session.runs.change({"_id": {"$in": some}}, UNMARKED)
 
 
+def _ends(runs: Sequence[Document]) -> list[Ended]:
+    # A word that isn't known here can only be that of something unusual.
+    return sorted(
+        Ended(_STATES.get(run["state"], RunState.LOST), run["finished_us"]) for run in runs
+    )
+
+
 def _moved(
-    record: TaskRecord, finished_us: int, after_run: AfterRun, foreseen: Mapping[str, Foreseen]
+    record: TaskRecord,
+    ends: Sequence[Ended],
+    after_run: AfterRun,
+    foreseen: Mapping[str, Foreseen],
 ) -> TaskRecord:
     known = foreseen.get(record.id)
-    if known is not None and known.expected == record:
+    if known is not None and (known.expected, known.ends) == (record, ends):
         return known.moved
     moved = copied(record)
-    after_run(moved, finished_us)
+    after_run(moved, ends)
     return moved
 
 
@@ -184,6 +213,12 @@ def let_go(session: Session, ids: Iterable[str]) -> None:
     left: list[str] = []
     for some in chunks(sorted(set(ids))):
         left += session.runs.values("queued_of", {"queued_of": {"$in": some}, **VISIBLE})
+    let_queued_go(session, left)
+
+
+def let_queued_go(session: Session, ids: Iterable[str]) -> None:
+    """Do the same of tasks that are known to have queued runs."""
+    left = sorted(ids)
     for _ in range(_TRIES):
         if not left:
             return
@@ -201,7 +236,9 @@ def _let_go(session: Session, ids: Sequence[str]) -> list[str]:
         room = min(limit - (record.active - record.queued), record.queued, _AT_ONCE)
         if room > 0:
             longest = _longest_queued(session, record, room)
-            changes.append(_change(session, record, {}, token, release=longest))
+            release = [run["_id"] for run in longest]
+            keys = sorted({run["gate"] for run in longest if "gate" in run})
+            changes.append(_change(session, record, {}, token, release=release, keys=keys))
     gone = _commit(session, changes, token)
     return [
         each.task_id
@@ -210,10 +247,10 @@ def _let_go(session: Session, ids: Sequence[str]) -> list[str]:
     ]
 
 
-def _longest_queued(session: Session, record: TaskRecord, limit: int) -> list[str]:
+def _longest_queued(session: Session, record: TaskRecord, limit: int) -> list[Document]:
     queued = {"queued_of": record.id, "generation": record.generation, **VISIBLE}
     order = [("queued_us", 1), ("_id", 1)]
-    return [run["_id"] for run in session.runs.find(queued, ["_id"], order=order, limit=limit)]
+    return session.runs.find(queued, ["gate"], order=order, limit=limit)
 
 
 def queued_behind(session: Session, boxes: Sequence[Outbox], active: Mapping[str, int]) -> None:

@@ -10,18 +10,27 @@ from collections.abc import Sequence
 
 from tickwork.model.definition import Unreadable
 from tickwork.model.records import Leased
-from tickwork.model.steps import Deferral, LeaseReply, LeaseRequest
+from tickwork.model.steps import UNREADABLE_AGAIN_US, Deferral, LeaseReply, LeaseRequest
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.orphans import end_orphans, tasks_of
-from tickwork.stores.mongo.outbox import VISIBLE
-from tickwork.stores.mongo.planning import NUMBER, eligible, leased_to, sorted_out
-from tickwork.stores.mongo.session import Session
-from tickwork.stores.mongo.shapes import run_of
+from tickwork.stores.mongo.orphans import definitions_of, end_orphans
+from tickwork.stores.mongo.planning import eligible, leased_to, sorted_out
+from tickwork.stores.mongo.session import NUMBER, VISIBLE, Session
+from tickwork.stores.mongo.shapes import changed, run_of
 
 __all__ = ["lease"]
 
 _OLDEST_FIRST = [("available_us", 1)]
-_LOOKED_AT = ["task_id", "generation", "executor", "function", "available_us", "suspect"]
+_IN_LINE = [("rank", 1), ("available_us", 1), ("_id", 1)]
+_LOOKED_AT = [
+    "task_id",
+    "generation",
+    "executor",
+    "function",
+    "rank",
+    "available_us",
+    "suspect",
+    "definition",
+]
 _FEW = 200
 
 
@@ -43,7 +52,7 @@ def _next_available(session: Session, request: LeaseRequest) -> int | None:
         where["suspect"] = False
     found = session.runs.find(
         where,
-        _LOOKED_AT,
+        ["task_id", "function", "available_us"],
         order=_OLDEST_FIRST,
         limit=1,
         which=sorted_out(request.eligibility, "task_id"),
@@ -56,7 +65,7 @@ def _leasable(request: LeaseRequest) -> Document:
 
 
 def _available(session: Session, request: LeaseRequest) -> list[Document]:
-    """Return runs that may be leased, longest available first."""
+    """Return runs that may be leased, in line."""
     executors = request.eligibility.executors
     left = {name: room for name, room in request.capacity.items() if room > 0 and name in executors}
     found: list[Document] = []
@@ -67,7 +76,7 @@ def _available(session: Session, request: LeaseRequest) -> list[Document]:
     for executor, room in left.items():
         if room:
             found += _waiting(session, request, [executor], limit=room, suspect=False)
-    return sorted(found, key=lambda run: int(run["available_us"]))
+    return sorted(found, key=lambda run: (_rank(run), run["available_us"], run["_id"]))
 
 
 def _waiting(
@@ -87,36 +96,53 @@ def _waiting(
         excluded = which
         which = lambda run: run["_id"] in only and (excluded is None or excluded(run))  # noqa: E731
     wide = session.crowd.widened(limit)
-    found = session.runs.find(where, _LOOKED_AT, order=_OLDEST_FIRST, limit=wide, which=which)
-    return session.crowd.share(found, limit)
+    found = session.runs.find(where, _LOOKED_AT, order=_IN_LINE, limit=wide, which=which)
+    # Chance is for those of the same rank: where there aren't enough of these, none is left.
+    first = [run for run in found if _rank(run) == _rank(found[0])]
+    return session.crowd.share(first, limit) if len(first) > limit else found[:limit]
+
+
+def _rank(run: Document) -> int:
+    rank: int = run.get("rank", 0)
+    return rank
 
 
 def _take(
     session: Session, request: LeaseRequest, found: Sequence[Document]
 ) -> tuple[list[Leased], list[tuple[str, Deferral]]]:
     """Lease runs, as far as they have a task that can be executed."""
-    tasks = tasks_of(session, found)
+    definitions = definitions_of(session, found)
     fit = []
     orphans = []
+    odd = []
     deferred: dict[str, Deferral] = {}
     for run in found:
-        task = tasks.get(run["_id"])
-        if task is None:
+        definition = definitions.get(run["_id"])
+        if definition is None:
             orphans.append(run["_id"])
-            continue
-        definition = session.codec.read(task["definition"])
-        if isinstance(definition, Unreadable):
+        elif isinstance(definition, Unreadable) and "definition" in run:
+            odd.append(run["_id"])
+        elif isinstance(definition, Unreadable):
             deferred[run["task_id"]] = Deferral(definition.reason)
         else:
             fit.append((run, definition))
     end_orphans(session, orphans)
+    _offer_later(session, request, odd)
     taken = _leased(session, request, [run for run, _ in fit])
     leased = [
-        Leased(run_of(taken[run["_id"]]), definition)
+        Leased(run_of(taken[run["_id"]], session.codec), definition)
         for run, definition in fit
         if run["_id"] in taken
     ]
     return leased, list(deferred.items())
+
+
+def _offer_later(session: Session, request: LeaseRequest, run_ids: Sequence[str]) -> None:
+    """Leave runs of their own that can't be understood here to others for a while."""
+    later_us = request.now_us + UNREADABLE_AGAIN_US
+    for some in chunks(run_ids):
+        still = {"_id": {"$in": some}, "available_us": {"$lte": request.now_us}}
+        session.runs.change(still, changed({"available_us": later_us}))
 
 
 def _leased(

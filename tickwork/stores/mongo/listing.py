@@ -8,8 +8,7 @@ from tickwork.model.policies import ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.stores.mongo.collection import Document
-from tickwork.stores.mongo.outbox import VISIBLE
-from tickwork.stores.mongo.session import Session
+from tickwork.stores.mongo.session import VISIBLE, Session
 from tickwork.stores.mongo.shapes import node_of, run_of
 from tickwork.stores.mongo.tasks import records
 
@@ -75,7 +74,7 @@ def _wanted(query: TaskQuery) -> Document:
 def get_run(session: Session, run_id: str) -> RunRecord | None:
     """Do a reader's `get_run`."""
     found = session.runs.first({"_id": run_id, **VISIBLE})
-    return None if found is None else run_of(found)
+    return None if found is None else run_of(found, session.codec)
 
 
 def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
@@ -96,7 +95,7 @@ def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
     # Ids of runs begin with the time of their creation.
     order = [("_id", -1)]
     found = session.runs.find(wanted, order=order, limit=query.limit, offset=query.offset)
-    return [run_of(run) for run in found]
+    return [run_of(run, session.codec) for run in found]
 
 
 def nodes(session: Session) -> list[NodeRecord]:

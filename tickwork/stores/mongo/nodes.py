@@ -7,26 +7,28 @@ that leases anything was registered before, so one that is named by a run and is
 *afterwards* is gone, and its runs are taken over as those of the dead.
 
 Each run is taken over by one change, under the condition that it is as it was when it was decided
-about; the token in it tells by whom.
+about; the token in it tells by whom. One that lingered is over already: that stays as it is, and
+only counts from then on.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tickwork.model.policies import RunState
+from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord
-from tickwork.model.steps import TASK_REMOVED, Beat, RecoverReply, RecoverRequest
+from tickwork.model.steps import TASK_REMOVED, Beat, Ended, RecoverReply, RecoverRequest, Verdict
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.following import Key, follow, foresee, let_go, stuck
-from tickwork.stores.mongo.orphans import ENDED, end_orphans_among, tasks_of
-from tickwork.stores.mongo.outbox import VISIBLE, outbox_of, settle_all, sweep
-from tickwork.stores.mongo.session import PRESENT, Session, new_token
-from tickwork.stores.mongo.shapes import changed, node_document, run_of
+from tickwork.stores.mongo.following import End, follow, foresee, let_go, stuck
+from tickwork.stores.mongo.gates import attend
+from tickwork.stores.mongo.orphans import definitions_of, end_orphans_among
+from tickwork.stores.mongo.outbox import outbox_of, settle_all, sweep
+from tickwork.stores.mongo.session import PRESENT, VISIBLE, Session, new_token
+from tickwork.stores.mongo.shapes import changed, ended, node_document, run_of
 
 __all__ = ["beat", "recover"]
 
 _AT_ONCE = 1_000
+_OVER = frozenset(state.value for state in TERMINAL)
 _OF_NODES = {"node": PRESENT, **VISIBLE}
 
 
@@ -73,6 +75,7 @@ def _mend(session: Session, request: RecoverRequest) -> None:
     waiting = stuck(session, _AT_ONCE)
     if waiting:
         let_go(session, waiting)
+    attend(session, session.runs.find({"opens": PRESENT}, ["opens", "gate"], limit=_AT_ONCE))
 
 
 def _dead(session: Session, node: str, now_us: int) -> list[str]:
@@ -114,38 +117,42 @@ class _TakeOver:
         )
         self._runs = found[: request.limit]
         self.more = len(found) > request.limit
-        tasks = tasks_of(session, self._runs)
-        self._definitions = {
-            run_id: session.codec.read(task["definition"]) for run_id, task in tasks.items()
-        }
-        self._verdicts = {
-            run["_id"]: request.decide(run_of(run), self._definitions.get(run["_id"]))
-            for run in self._runs
-        }
-        over: Counter[Key] = Counter(
-            (run["task_id"], run["generation"])
-            for run in self._runs
-            if self._verdicts[run["_id"]].state is not RunState.PENDING
-        )
-        follows = dict.fromkeys(over, request.now_us)
-        self._foreseen = foresee(session, over, follows, request.after_run)
+        self._definitions = definitions_of(session, self._runs)
+        self._verdicts = {run["_id"]: self._verdict(run) for run in self._runs}
+        self._foreseen = foresee(session, self._ends(), request.after_run)
+
+    def _verdict(self, run: Document) -> Verdict:
+        record = run_of(run, self._session.codec)
+        if record.state in TERMINAL:
+            return Verdict(record.state, record.crashes, record.suspect, record.reason)
+        return self._request.decide(record, self._definitions.get(record.id))
+
+    def _ends(self) -> list[End]:
+        ends = []
+        for run in self._runs:
+            state = self._verdicts[run["_id"]].state
+            if state is not RunState.PENDING and "definition" not in run:
+                how = Ended(state, run.get("finished_us", self._request.now_us))
+                ends.append(End(run["task_id"], run["generation"], how))
+        return ends
 
     def write(self, dead: Sequence[str]) -> list[RunRecord]:
         """Take the runs over that are still as they were; return those, as they are now."""
         session = self._session
         token = new_token()
         runs = [run for run in self._runs if run["node"] in dead]
-        changes = [(_unchanged(run), changed({**self._after(run), "taken": token})) for run in runs]
-        taken = _change(session, changes, token)
+        taken = _change(session, [self._taken(run, token) for run in runs], token)
         again = [run["_id"] for run in taken if run["state"] == RunState.PENDING.value]
         end_orphans_among(session, again)
         over = {run["task_id"] for run in taken if "follows_of" in run}
         if over:
             follow(session, over, self._request.after_run, self._foreseen)
             let_go(session, over)
-        return [run_of(run) for run in taken]
+        attend(session, [run for run in taken if "opens" in run])
+        return [run_of(run, session.codec) for run in taken]
 
-    def _after(self, run: Document) -> Document:
+    def _taken(self, run: Document, token: str) -> tuple[Document, Document]:
+        """Return the condition and the change that take a run over."""
         verdict, now_us = self._verdicts[run["_id"]], self._request.now_us
         definition = self._definitions.get(run["_id"])
         fields = {
@@ -154,25 +161,29 @@ class _TakeOver:
             "suspect": verdict.suspect,
             "reason": verdict.reason,
             "node": None,
+            "taken": token,
         }
         if verdict.state is RunState.PENDING:
-            return fields | _offered_again(run, now_us, orphaned=definition is None)
-        fields |= {**ENDED, "finished_us": now_us}
-        if definition is not None:
-            fields |= {"follows_of": run["task_id"], "follows_us": now_us}
-        return fields
+            return _offered_again(run, fields, now_us, orphaned=definition is None)
+        fields["finished_us"] = run.get("finished_us", now_us)
+        if definition is not None and "definition" not in run:
+            fields["follows_of"] = run["task_id"]
+        return _unchanged(run), ended(fields)
 
 
 def _unchanged(run: Document) -> Document:
     return {name: run[name] for name in ("_id", "node", "fence", "state")}
 
 
-def _offered_again(run: Document, now_us: int, *, orphaned: bool) -> Document:
+def _offered_again(
+    run: Document, fields: Document, now_us: int, *, orphaned: bool
+) -> tuple[Document, Document]:
     """Return how a run becomes pending again; one whose task is gone meanwhile is over."""
     if orphaned:
-        state = RunState.CANCELLED.value
-        return {**ENDED, "state": state, "reason": TASK_REMOVED, "finished_us": now_us}
-    return {"state": RunState.PENDING.value, "available_us": run.get("due_us", now_us)}
+        over = {"state": RunState.CANCELLED.value, "reason": TASK_REMOVED, "finished_us": now_us}
+        return _unchanged(run), ended({**fields, **over})
+    again = {"state": RunState.PENDING.value, "available_us": run.get("due_us", now_us)}
+    return _unchanged(run), changed({**fields, **again})
 
 
 def _change(
@@ -191,18 +202,20 @@ def _give_back_strays(session: Session, request: RecoverRequest) -> list[RunReco
     held = request.held or frozenset()
     mine = session.runs.find({"node": request.node, **VISIBLE}, order=[("_id", 1)])
     strays = [run for run in mine if run["_id"] not in held]
-    tasks = tasks_of(session, strays)
+    definitions = definitions_of(session, strays)
     token = new_token()
     changes = []
     for run in strays:
-        orphaned = run["_id"] not in tasks
-        fields = {
-            "node": None,
-            "started_us": None,
-            "taken": token,
-            **_offered_again(run, request.now_us, orphaned=orphaned),
-        }
-        changes.append((_unchanged(run), {**changed(fields), "$inc": {"attempt": -1}}))
+        fields: Document = {"node": None, "taken": token}
+        if run["state"] in _OVER:
+            changes.append((_unchanged(run), ended(fields)))
+            continue
+        orphaned = run["_id"] not in definitions
+        fields["started_us"] = None
+        where, how = _offered_again(run, fields, request.now_us, orphaned=orphaned)
+        changes.append((where, {**how, "$inc": {"attempt": -1}}))
     taken = _change(session, changes, token)
     end_orphans_among(session, [run["_id"] for run in taken])
-    return [run_of(run) for run in taken]
+    let_go(session, {run["task_id"] for run in taken if run["state"] in _OVER})
+    attend(session, [run for run in taken if "opens" in run])
+    return [run_of(run, session.codec) for run in taken]

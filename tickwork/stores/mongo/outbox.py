@@ -9,8 +9,10 @@ planner at once, whoever else plans, edits or finishes something of them, and ea
 
 **Runs tell the truth about runs.** No count is kept anywhere: how many runs of a task are active
 or queued is counted when it is asked (`tasks`). The end of a run is therefore one change of one
-document. Where more follows from it (a fixed delay), the same change leaves a mark on the run
-(`follows_of`), and the mark goes when the task has moved on for it (`following`).
+document. Where more follows from it (a fixed delay, the next one to have its key), the same change
+leaves a mark on the run (`follows_of`, `opens`), and the mark goes when that was done (`following`,
+`gates`). Only how many scheduled runs were ever made is counted by the changes that make them:
+runs are forgotten.
 
 **Settling** an outbox with a token, by anybody, at any time:
 
@@ -22,10 +24,12 @@ document. Where more follows from it (a fixed delay), the same change leaves a m
 3. If it is, the drafts are made runs: those of ours, and those of others by the nonces that
    were seen before the task was read.
 4. The rest is done: pending runs that the task had made by then are cancelled, queued ones let go,
-   marks taken away. Each names what it is about, and changes only what is still so. (Who stands
+   marks taken away; keys are given to those that wait for one from now on, and to the next ones
+   after those that end. Each names what it is about, and changes only what is still so. (Who stands
    still between 2 and 4 may cancel late; a run that was under way when it was asked for, and waits
    for its next attempt by then, is cancelled with the others.)
-5. The outbox is emptied if it is still the one with this token; a removed task goes with it.
+5. The outbox is emptied if it is still the one with this token; a removed task goes with it. Runs
+   whose slots were taken aren't counted any more.
 
 Why none is lost: 5 comes only after 1 to 4 were acknowledged, and until then the outbox is there
 for the next one to begin at 1. Why none is doubled: a run has its id from the outbox, and its slot;
@@ -46,25 +50,23 @@ keeps a beginning. Of commands that change many documents some may then have bee
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.session import Session, new_token
-from tickwork.stores.mongo.shapes import changed
+from tickwork.stores.mongo.gates import attend, open_gates
+from tickwork.stores.mongo.session import PRESENT, VISIBLE, Session, new_token
+from tickwork.stores.mongo.shapes import ended
 
 __all__ = [
     "RUNS_LIMIT",
     "UNMARKED",
-    "VISIBLE",
     "Outbox",
+    "counts_as_made",
     "outbox_of",
     "settle",
     "settle_all",
     "sweep",
     "too_many",
 ]
-
-VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
-"""The condition that all but settling puts on runs."""
 
 RUNS_LIMIT = 10_000
 """How many runs one change may make: they are all in one document, which ends at 16 MB.
@@ -73,7 +75,7 @@ Nor are many more made by one command, which has to end in time.
 """
 
 UNMARKED: Mapping[str, Any] = {"$unset": {"follows_of": "", "follows_us": ""}}
-"""The change of a run from which nothing follows any more."""
+"""The change of a run from which nothing follows any more; of an earlier version, too."""
 
 _MADE = {"$unset": {"draft": ""}, "$rename": {"later_us": "available_us"}}
 _EMPTIED = {"$unset": {"owing": "", "outbox": ""}}
@@ -82,9 +84,10 @@ _EMPTIED = {"$unset": {"owing": "", "outbox": ""}}
 class Outbox(NamedTuple):
     """What is still to be done for a change of a task.
 
-    `runs` are documents of runs to make, `release` the ids of queued runs that may go, `followed`
-    those of runs for which the task has moved on. Runs of the `generation` that are pending, and
-    were made by the revision `born` or before, are cancelled for the reason `cancel`.
+    `runs` are documents of runs to make, `release` the ids of queued runs that may go, `keys` the
+    keys of these, `followed` the ids of runs for which the task has moved on. Runs of the
+    `generation` that are pending, and were made by the revision `born` or before, are cancelled for
+    the reason `cancel`.
     """
 
     task_id: str
@@ -95,6 +98,7 @@ class Outbox(NamedTuple):
     runs: Sequence[Document] = ()
     cancel: str | None = None
     release: Sequence[str] = ()
+    keys: Sequence[str] = ()
     followed: Sequence[str] = ()
     gone: bool = False
     planned: bool = False
@@ -114,6 +118,11 @@ def outbox_of(task: Document) -> Outbox:
     kept = task["outbox"]
     known = {name: kept[name] for name in Outbox._fields if name in kept}
     return Outbox(task_id=task["_id"], token=task["owing"], gone=bool(task.get("gone")), **known)
+
+
+def counts_as_made(run: Document) -> bool:
+    """Whether a run of an outbox counts among those that were ever made of its task."""
+    return bool(run["state"] == RunState.PENDING.value and run["source"] == Source.SCHEDULED.value)
 
 
 def too_many(runs: int) -> str:
@@ -141,13 +150,16 @@ def settle(
         for run in box.runs
     ]
     refused = [documents[place]["_id"] for place in session.runs.add(documents)]
-    others = _drafts(session, refused)
+    there = _there(session, refused)
     live = _live(session, boxes)
     if len(live) < len(boxes):
         _remove_drafts(session, [box for box in boxes if box not in live], nonce)
     _make_runs(session, live, nonce, whole=len(live) == len(boxes))
-    _make_runs_of_others(session, live, others)
+    _make_runs_of_others(session, live, [run for run in there if "draft" in run])
     _do_the_rest(session, live)
+    _open_gates(session, live)
+    if len(there) < len(refused):
+        _count_less(session, live, set(refused) - {run["_id"] for run in there})
     _empty(session, live, own=own)
     return not refused and len(live) == len(boxes)
 
@@ -174,11 +186,11 @@ def _draft(run: Document, draft: str) -> Document:
     return document
 
 
-def _drafts(session: Session, run_ids: Sequence[str]) -> list[Document]:
-    """Return those of some runs that are drafts at this moment."""
+def _there(session: Session, run_ids: Sequence[str]) -> list[Document]:
+    """Return those of some runs that are there; of the others slots were taken."""
     found: list[Document] = []
     for some in chunks(run_ids):
-        found += session.runs.find({"_id": {"$in": some}, "draft": {"$exists": True}}, ["draft"])
+        found += session.runs.find({"_id": {"$in": some}}, ["draft"])
     return found
 
 
@@ -222,12 +234,39 @@ def _make_runs_of_others(
 def _do_the_rest(session: Session, live: Sequence[Outbox]) -> None:
     cancels = [(_cancellable(box), _cancelled(box)) for box in live if box.cancel is not None]
     session.runs.change_all(cancels)
-    for some in chunks([run_id for box in live for run_id in box.release]):
-        queued = {"_id": {"$in": some}, "queued_of": {"$exists": True}}
-        let_go = {"$rename": {"queued_us": "available_us"}, "$unset": {"queued_of": ""}}
-        session.runs.change(queued, let_go)
+    _release(session, live)
     for some in chunks([run_id for box in live for run_id in box.followed]):
         session.runs.change({"_id": {"$in": some}, "follows_of": {"$exists": True}}, UNMARKED)
+
+
+def _release(session: Session, live: Sequence[Outbox]) -> None:
+    for some in chunks([run_id for box in live for run_id in box.release]):
+        queued = {"_id": {"$in": some}, "queued_of": {"$exists": True}}
+        session.runs.change({**queued, "gate": {"$exists": False}}, _released("available_us"))
+        if any(box.keys for box in live):
+            session.runs.change({**queued, "gate": PRESENT}, _released("gated_us"))
+
+
+def _released(name: str) -> Document:
+    return {"$rename": {"queued_us": name}, "$unset": {"queued_of": ""}}
+
+
+def _open_gates(session: Session, live: Sequence[Outbox]) -> None:
+    """Give keys to those that begin to wait for one, and to the next ones after those that end."""
+    for some in chunks([box.task_id for box in live if box.cancel is not None]):
+        of_these = {"task_id": {"$in": some}, "opens": PRESENT}
+        attend(session, session.runs.find(of_these, ["opens", "gate"]))
+    keys = {run["gate"] for box in live for run in box.runs if "gated_us" in run}
+    open_gates(session, keys.union(*(box.keys for box in live)))
+
+
+def _count_less(session: Session, live: Sequence[Outbox], not_made: set[str]) -> None:
+    """Empty outboxes of which some runs weren't made, and count these no more."""
+    for box in live:
+        less = sum(run["_id"] in not_made and counts_as_made(run) for run in box.runs)
+        if less and not box.gone:
+            owing = {"_id": box.task_id, "owing": box.token}
+            session.tasks.change_one(owing, {**_EMPTIED, "$inc": {"made": -less}})
 
 
 def _cancellable(box: Outbox) -> Document:
@@ -242,9 +281,8 @@ def _cancellable(box: Outbox) -> Document:
 
 
 def _cancelled(box: Outbox) -> Document:
-    ended = dict.fromkeys(("available_us", "queued_us", "queued_of", "open_of"))
     state = RunState.CANCELLED.value
-    return changed({**ended, "state": state, "reason": box.cancel, "finished_us": box.at_us})
+    return ended({"state": state, "reason": box.cancel, "finished_us": box.at_us})
 
 
 def _empty(session: Session, live: Sequence[Outbox], *, own: bool) -> None:

@@ -23,21 +23,18 @@ from tickwork.stores.mongo.collection import CHUNK, Document, chunks
 from tickwork.stores.mongo.following import queued_behind
 from tickwork.stores.mongo.outbox import (
     RUNS_LIMIT,
-    VISIBLE,
     Outbox,
+    counts_as_made,
     outbox_of,
     settle,
     settle_all,
     too_many,
 )
-from tickwork.stores.mongo.session import PRESENT, Session, new_token
-from tickwork.stores.mongo.shapes import run_document, run_of
+from tickwork.stores.mongo.session import NUMBER, PRESENT, VISIBLE, Session, new_token
+from tickwork.stores.mongo.shapes import run_of, run_of_task
 from tickwork.stores.mongo.tasks import Change, commit_all, records, settled_again
 
-__all__ = ["NUMBER", "eligible", "leased_to", "plan", "sorted_out"]
-
-NUMBER = {"$gte": -(2**63)}
-"""What an instant is that there is; an index of those that have one can be used for it."""
+__all__ = ["eligible", "leased_to", "plan", "sorted_out"]
 
 _NAMED = 2_000
 """How many exclusions a query names; where there are more, they are sorted out here."""
@@ -162,6 +159,7 @@ class _Planning:
             runs=runs, planned=True,
         )  # fmt: skip
         moved = _moved(decision)
+        moved["made"] = task.made + sum(map(counts_as_made, runs))
         self._changes.append(Change(task.id, task.revision, moved, outbox if runs else None))
         self._active[task.id] = task.active
         self._definitions[task.id] = definition
@@ -170,20 +168,20 @@ class _Planning:
         self, task: TaskRecord, definition: Definition, planned: PlannedRun, born: int
     ) -> Document:
         """Return the document of a run as anybody may insert it, and note how we do."""
-        request = self._request
+        request, codec = self._request, self._session.codec
         pending = planned.state is RunState.PENDING
         free = self._capacity.get(definition.executor, 0)
-        if not pending or planned.queued or free <= 0:
+        if not pending or planned.queued or free <= 0 or definition.concurrency_key is not None:
             run = new_run(planned, task, request.new_id(), request.now_us, None, 0)
             self.recorded.append(run)
-            return run_document(run, born, queued=pending and planned.queued)
+            return run_of_task(run, codec, born, queued=pending and planned.queued)
         self._capacity[definition.executor] = free - 1
         run_id = request.new_id()
         run = new_run(planned, task, run_id, request.now_us, request.node, self._fence)
         self.leased.append(Leased(run, definition))
-        self._instead[run_id] = run_document(run, born, queued=False)
+        self._instead[run_id] = run_of_task(run, codec, born, queued=False)
         free_run = new_run(planned, task, run_id, request.now_us, None, 0)
-        return run_document(free_run, born, queued=False)
+        return run_of_task(free_run, codec, born, queued=False)
 
     def write(self) -> None:
         """Move the tasks on and make their runs; keep what took effect."""
@@ -195,7 +193,15 @@ class _Planning:
         alone = settle(session, boxes, self._instead, own=True)
         if not alone or len(moved) < len(changes):
             self._look_again(boxes)
+        else:
+            self._look_at_keys()
         queued_behind(session, boxes, self._active)
+
+    def _look_at_keys(self) -> None:
+        """Look which of the runs that waited for their key have it."""
+        gated = [run.id for run in self.recorded if run.gated_us is not None]
+        there = self._there(gated)
+        self.recorded = [there.get(run.id, run) for run in self.recorded]
 
     def _look_again(self, boxes: Sequence[Outbox]) -> None:
         """Look what became of the runs: slots were taken, or others had a hand in it."""
@@ -214,7 +220,7 @@ class _Planning:
         there: dict[str, RunRecord] = {}
         for some in chunks(ids):
             found = self._session.runs.find({"_id": {"$in": some}, **VISIBLE})
-            there.update((run["_id"], run_of(run)) for run in found)
+            there.update((run["_id"], run_of(run, self._session.codec)) for run in found)
         return there
 
     def _is_mine(self, run: RunRecord) -> bool:
@@ -227,7 +233,7 @@ class _Planning:
             left[run.executor] = left.get(run.executor, 0) - self._is_mine(run)
         waiting = []
         for run in runs:
-            if run.available_us is not None and left[run.executor] > 0:
+            if run.available_us is not None and run.key is None and left[run.executor] > 0:
                 left[run.executor] -= 1
                 waiting.append(run.id)
         for some in chunks(waiting):

@@ -2,7 +2,8 @@
 
 A run is forgotten only if the outbox that made it has been emptied, else it could be made again: so
 the tasks of the runs are asked for their outboxes after the runs were read, and runs of those that
-have one are left for the next time. Nor is a run forgotten that something still follows from.
+have one are left for the next time. Nor is a run forgotten that something still follows from, or
+that is still leased.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,28 +12,21 @@ from itertools import takewhile
 from tickwork.model.policies import TERMINAL, ScheduleState
 from tickwork.model.steps import PruneRequest
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.outbox import VISIBLE
 from tickwork.stores.mongo.session import Session
 
 __all__ = ["prune"]
 
 _PAGE = 1_000
 _PAGES = 10
-_LOOKED_AT = ["task_id", "created_us", "finished_us", "state", "follows_of", "draft"]
 _TERMINAL = sorted(state.value for state in TERMINAL)
-_OVER = {
-    "state": {"$in": _TERMINAL},
-    "follows_of": {"$exists": False},
-    **VISIBLE,
-}
+_LINKED = ("follows_of", "opens", "node", "draft")
+_LOOKED_AT = ["task_id", "created_us", "finished_us", "state", "expires_us", *_LINKED]
+_OVER = {"state": {"$in": _TERMINAL}, **{name: {"$exists": False} for name in _LINKED}}
 
 
 def prune(session: Session, request: PruneRequest) -> int:
     """Do a store's `prune`."""
-    old = _aged(session, request)
-    if len(old) < request.limit:
-        known = {run["_id"] for run in old}
-        old += [run for run in _surplus(session, request.histories) if run["_id"] not in known]
+    old = _old(session, request)
     finished = _finished(session, request)
     gone = 0
     for some in chunks(_forgettable(session, old[: request.limit])):
@@ -43,8 +37,27 @@ def prune(session: Session, request: PruneRequest) -> int:
     return gone
 
 
+def _old(session: Session, request: PruneRequest) -> list[Document]:
+    """Return runs that may go: expired and aged ones first."""
+    old = {run["_id"]: run for run in _expired(session, request)}
+    if len(old) < request.limit:
+        old.update((run["_id"], run) for run in _aged(session, request))
+    if len(old) < request.limit:
+        old.update((run["_id"], run) for run in _surplus(session, request.histories))
+    return list(old.values())
+
+
+def _expired(session: Session, request: PruneRequest) -> list[Document]:
+    expired = {"expires_us": {"$lte": request.now_us}, **_OVER}
+    order = [("expires_us", 1)]
+    return session.runs.find(expired, ["task_id"], order=order, limit=request.limit)
+
+
 def _aged(session: Session, request: PruneRequest) -> list[Document]:
-    """Return runs that ended long ago, reading no more than the oldest runs that there are."""
+    """Return runs that ended long ago, and don't expire by themselves.
+
+    No more are read than the oldest runs that there are.
+    """
     aged: list[Document] = []
     last = ""
     limit = 1
@@ -54,16 +67,16 @@ def _aged(session: Session, request: PruneRequest) -> list[Document]:
             {"_id": {"$gt": last}}, _LOOKED_AT, order=[("_id", 1)], limit=limit
         )
         old = list(takewhile(lambda run: run["created_us"] < request.before_us, page))
-        aged += [run for run in old if _is_over(run, request.before_us)]
+        aged += [run for run in old if _is_aged(run, request.before_us)]
         if not page or len(old) < len(page):
             break
         last, limit = page[-1]["_id"], _PAGE
     return aged
 
 
-def _is_over(run: Document, before_us: int) -> bool:
+def _is_aged(run: Document, before_us: int) -> bool:
     ended = run["state"] in _TERMINAL and run.get("finished_us", 0) < before_us
-    return ended and "follows_of" not in run and "draft" not in run
+    return ended and not any(name in run for name in (*_LINKED, "expires_us"))
 
 
 def _surplus(session: Session, histories: Mapping[str, int]) -> Iterable[Document]:

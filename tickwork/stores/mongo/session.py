@@ -1,8 +1,10 @@
 """What the steps of a MongoDB store share: collections, clock, fences; and the indexes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import sample
 from secrets import token_hex
+from typing import Any
 
 from pymongo import IndexModel
 
@@ -12,12 +14,18 @@ from tickwork.model.definition import DefinitionCodec
 from tickwork.stores.mongo.collection import Collection, Document
 from tickwork.stores.mongo.database import Database
 
-__all__ = ["PRESENT", "Session", "new_token", "opened"]
+__all__ = ["NUMBER", "PRESENT", "VISIBLE", "Session", "new_token", "opened"]
 
 PRESENT = {"$gte": ""}
 """What a text is that there is; an index of those that have one can be used for it."""
 
-_SCHEMA = 1
+NUMBER = {"$gte": -(2**63)}
+"""What an instant is that there is; an index of those that have one can be used for it."""
+
+VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
+"""The condition that all but settling puts on runs; see `outbox`."""
+
+_SCHEMA = 2
 _TASKS = (
     IndexModel("wake_us", sparse=True),
     IndexModel("owing", sparse=True),
@@ -34,6 +42,17 @@ _RUNS = (
     ),
     IndexModel([("task_id", 1), ("_id", 1)]),
     IndexModel("available_us", sparse=True),
+    # What an earlier version wrote has no rank, and goes first: it has waited longest.
+    IndexModel(
+        [("executor", 1), ("rank", 1), ("available_us", 1), ("_id", 1)],
+        partialFilterExpression={"available_us": {"$exists": True}},
+    ),
+    IndexModel(
+        [("key", 1), ("rank", 1), ("gated_us", 1), ("_id", 1)],
+        partialFilterExpression={"gated_us": {"$exists": True}},
+    ),
+    IndexModel("opens", sparse=True),
+    IndexModel("expires_us", sparse=True),
     IndexModel([("suspect", 1), ("available_us", 1)], partialFilterExpression={"suspect": True}),
     IndexModel("node", sparse=True),
     IndexModel("open_of", sparse=True),
@@ -82,6 +101,7 @@ class Session:
     runs: Collection
     nodes: Collection
     counters: Collection
+    keys: Collection
     environment: StoreEnvironment
     crowd: Crowd = field(default_factory=Crowd)
 
@@ -113,30 +133,40 @@ def opened(database: Database, prefix: str, environment: StoreEnvironment) -> Se
     """Return the session of an open database, with its collections and indexes in place.
 
     Raises:
-        NotFoundError: only what exists was asked for.
+        NotFoundError: only what exists was asked for, and it isn't there, or an earlier one is.
         StoreError: a newer tickwork has been here; nothing is changed.
     """
-    names = ("tasks", "runs", "nodes", "counters")
-    tasks, runs, nodes, counters = (database.collection(f"{prefix}{name}") for name in names)
-    session = Session(database, tasks, runs, nodes, counters, environment)
-    version = session.counters.first({"_id": "schema"})
-    if version is None and environment.existing:
-        raise NotFoundError(f"no scheduler has used {database!r} with the prefix {prefix!r} yet")
-    if version is None:
-        _create(session)
-    elif version["value"] > _SCHEMA:
+    names = ("tasks", "runs", "nodes", "counters", "keys")
+    tasks, runs, nodes, counters, keys = (database.collection(f"{prefix}{name}") for name in names)
+    session = Session(database, tasks, runs, nodes, counters, keys, environment)
+    found = session.counters.first({"_id": "schema"})
+    version = 0 if found is None else found["value"]
+    if version > _SCHEMA:
         raise StoreError(
-            f"{database!r} has schema version {version['value']}, this tickwork knows {_SCHEMA}: "
+            f"{database!r} has schema version {version}, this tickwork knows {_SCHEMA}: "
             "update tickwork here before using this store"
         )
+    if version < _SCHEMA:
+        _require_ours(environment, version, f"{database!r} with the prefix {prefix!r}")
+        _create(session)
     return session
 
 
+def _require_ours(environment: StoreEnvironment, version: int, place: str) -> None:
+    if environment.existing and not version:
+        raise NotFoundError(f"no scheduler has used {place} yet")
+    if environment.existing:
+        raise NotFoundError(f"no scheduler of this version of tickwork has used {place} yet")
+
+
 def _create(session: Session) -> None:
+    """Make what isn't there yet; documents of earlier versions stay as they are."""
     session.tasks.index(_TASKS)
     session.runs.index(_RUNS)
     # Last: with it, everything is there.
     session.counters.add([{"_id": "fence", "value": 0}, {"_id": "schema", "value": _SCHEMA}])
+    earlier = {"_id": "schema", "value": {"$lt": _SCHEMA}}
+    session.counters.change_one(earlier, {"$set": {"value": _SCHEMA}})
 
 
 def new_token() -> str:

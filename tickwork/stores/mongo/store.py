@@ -9,6 +9,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -22,6 +23,7 @@ from tickwork.model.steps import (
     TaskQuery,
 )
 from tickwork.stores.mongo import (
+    demand,
     editing,
     finishing,
     leasing,
@@ -125,6 +127,15 @@ class MongoStore:
 
     def prune(self, request: PruneRequest) -> int:
         return pruning.prune(self._session, request)
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        demand.submit(self._session, runs)
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        return demand.cancel(self._session, request)
+
+    def asked(self, node: str) -> list[str]:
+        return demand.asked(self._session, node)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)

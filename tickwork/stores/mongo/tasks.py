@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.records import TaskRecord
 from tickwork.stores.mongo.collection import Document, chunks
-from tickwork.stores.mongo.outbox import VISIBLE, Outbox, outbox_of, settle_all
-from tickwork.stores.mongo.session import Session
+from tickwork.stores.mongo.outbox import Outbox, outbox_of, settle_all
+from tickwork.stores.mongo.session import VISIBLE, Session
 from tickwork.stores.mongo.shapes import changed, task_of
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Hints that something may have become due, from the change streams of a replica set.
 
-A stream tells of tasks that were added or rescheduled and of runs that became available. Planning
-is left out: the task that it moved on is due later, and the runs that it leased aren't available.
+A stream tells of tasks that were added or rescheduled, of runs that became available, and of runs
+whose end was asked for. Planning is left out: the task that it moved on is due later, and the runs
+that it leased aren't available.
 A server that stands alone has no such streams: then there are no hints, and polling does it.
 """
 
@@ -87,7 +88,9 @@ def _pipeline(tasks: str, runs: str) -> Sequence[Mapping[str, Any]]:
         f"{updated}.wake_us": {"$exists": True},
         f"{updated}.outbox.planned": {"$ne": True},
     }
+    submitted = {**new, "fullDocument.available_us": {"$exists": True}}
     offered = {f"{updated}.available_us": {"$exists": True}}
+    asked = {f"{updated}.cancel_us": {"$exists": True}}
     of_tasks: Document = {"ns.coll": tasks, "$or": [new, rescheduled]}
-    of_runs: Document = {"ns.coll": runs, **offered}
+    of_runs: Document = {"ns.coll": runs, "$or": [submitted, offered, asked]}
     return [{"$match": {"$or": [of_tasks, of_runs]}}]

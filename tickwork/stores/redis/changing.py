@@ -6,22 +6,26 @@ record changes: entries are always those of the record as it was read, and as it
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+from tickwork.model.definition import DefinitionCodec
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import RunState, ScheduleState
-from tickwork.model.records import RunRecord
-from tickwork.stores.redis.layout import (
+from tickwork.model.records import RunRecord, copied
+from tickwork.stores.redis.entries import (
+    asked_entry,
     available_entry,
     due_entry,
-    from_word,
-    id_entry,
+    expiry_entry,
     queue_entry,
-    word,
+    waiter_entry,
 )
-from tickwork.stores.redis.texts import KeptTask, new_run_text, task_text
+from tickwork.stores.redis.layout import from_word, id_entry, word
+from tickwork.stores.redis.run_texts import new_run_text, run_text
+from tickwork.stores.redis.texts import KeptTask, task_text
 
-__all__ = ["Change", "Traces", "traces"]
+__all__ = ["Change", "Traces", "let_through", "traces"]
 
 
 class Traces(NamedTuple):
@@ -45,14 +49,19 @@ def traces(kept: KeptTask) -> Traces:
 class Change:
     """What is to be compared, and what is to be written then; nothing happens here."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: DefinitionCodec) -> None:
+        self._codec = codec
         self._expected: dict[str, list[str]] = {"tasks": [], "runs": [], "nodes": []}
         self._lengths: list[tuple[str, str, str, int]] = []
+        self.notes: list[str] = []
         self.marks: list[str] = []
+        self.lingering: list[str] = []
         self.ends: list[str] = []
         self.over: list[str | int] = []
         self._heads: list[str] = []
         self._new: list[str] = []
+        self._rewritten: list[str] = []
+        self._gates: list[tuple[int, str, str, str]] = []
         self._set: dict[str, list[str]] = {}
         self._cut: dict[str, list[str]] = {}
         self._add: dict[str, list[str]] = {}
@@ -65,18 +74,23 @@ class Change:
         self.changes = ""
 
     def __bool__(self) -> bool:
-        return any((*self._expected.values(), self.marks, self.ends, self.asks))
+        said = self.notes, self.marks, self.lingering, self.ends, self.asks
+        return any((*self._expected.values(), *said))
 
     def text(self, hint: tuple[str, str]) -> str:
         """Return what the script is told; a hint is where to publish what."""
         parts: dict[str, Any] = {
             **self._expected,
             "lengths": self._lengths,
+            "notes": self.notes,
             "marks": self.marks,
+            "lingering": self.lingering,
             "ends": self.ends,
             "over": self.over,
             "heads": self._heads,
             "new": self._new,
+            "rewritten": self._rewritten,
+            "gates": sorted(self._gates, key=itemgetter(0)),
             "grant": self._grant,
             "released": self._released,
             "set": self._set,
@@ -84,7 +98,8 @@ class Change:
             "add": self._add,
             "remove": self._remove,
             "counts": self._counts,
-            "hint": hint if self.hints else [],
+            "hint": hint,
+            "hints": self.hints,
             "asks": self.asks,
             "changes": self.changes,
         }
@@ -121,6 +136,10 @@ class Change:
     def head(self, run_id: str, head: str) -> None:
         """Replace the first line of a run's text."""
         self._heads += (run_id, head)
+
+    def rewrite(self, run: RunRecord) -> None:
+        """Write all of a run anew, but for what it says of itself."""
+        self._rewritten += (run.id, run_text(run, self._codec))
 
     def move(self, task: str, before: Traces | None, kept: KeptTask | None) -> None:
         """Put a task where it is found to stand, or away; what it was is compared."""
@@ -188,7 +207,7 @@ class Change:
                 if kept is None
                 else (kept.id_word, kept.function, kept.executor)
             )
-            self._new += (run.id, new_run_text(run, *words), words[0])
+            self._new += (run.id, new_run_text(run, words, self._codec), words[0])
             if run.node is None and run.state is RunState.PENDING:
                 self.offer(run)
 
@@ -200,16 +219,53 @@ class Change:
     def release(self, run: RunRecord) -> None:
         """End the lease of a run."""
         self._released[str(run.fence)] += 1
+        if run.cancel_us is not None and run.node is not None:
+            self.remove("asked", asked_entry(word(run.node), run.id))
         run.node = None
 
     def offer(self, run: RunRecord) -> None:
-        """Find a place for a pending run: among those that are available, or queued."""
+        """Find a place for a pending run: where it waits for its key, available, or queued."""
+        if run.gated_us is not None:
+            self.gate(0, "wait", word(run.key or ""), waiter_entry(run))
+            return
         self.add(*_place(run))
         self.hints |= run.available_us is not None
 
-    def withdraw(self, run: RunRecord) -> None:
-        """Take a pending run from its place."""
+    def withdraw(self, run: RunRecord, step: int = 0) -> None:
+        """Take a pending run from its place, and its key from it."""
+        if run.gated_us is not None:
+            self.gate(step, "drop", word(run.key or ""), waiter_entry(run))
+            # Where what happens in this change before has let it through.
+            through = copied(run)
+            let_through(through)
+            self.remove("available", available_entry(through))
+            return
         self.remove(*_place(run))
+        if run.holds_key:
+            self.leave(run, step)
+
+    def leave(self, run: RunRecord, step: int = 0) -> None:
+        """Have a run hold its key no more."""
+        self.gate(step, "leave", word(run.key or ""))
+
+    def gate(self, step: int, what: str, key: str, entry: str = "") -> None:
+        """Do something at the gate of a key, after so many ends of runs.
+
+        To `wait`, to `drop` who waits, or to `leave`: each may let others through, so their order
+        matters.
+        """
+        self._gates.append((step, what, key, entry))
+
+    def expire(self, run_id: str, expires_us: int | None) -> None:
+        """Have a run that is over forgotten from an instant on, if there is one."""
+        if expires_us is not None:
+            self.add("expiring", expiry_entry(run_id, expires_us))
+
+
+def let_through(run: RunRecord) -> None:
+    """Have a run that waited for its key hold it."""
+    run.holds_key = True
+    run.available_us, run.gated_us = run.gated_us, None
 
 
 def _place(run: RunRecord) -> tuple[str, str]:

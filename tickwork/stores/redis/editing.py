@@ -7,14 +7,16 @@ then written at once.
 from collections.abc import Callable, Sequence
 
 from tickwork.errors import UnreadableRecordError
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
-from tickwork.stores.redis.changing import Change, Traces, traces
+from tickwork.stores.redis.changing import Traces, let_through, traces
 from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.letting_go import cancelled
+from tickwork.stores.redis.run_texts import KeptRun
 from tickwork.stores.redis.session import Session
 from tickwork.stores.redis.slots import free_slots
-from tickwork.stores.redis.texts import KeptRun, KeptTask, new_task, run_text
+from tickwork.stores.redis.texts import KeptTask, new_task
 
 __all__ = ["edit", "put"]
 
@@ -34,8 +36,7 @@ def put(
     def step() -> list[Edited]:
         editing = _Editing(session, [task.id for task in tasks], new_id)
         answers = [editing.put(task, decide) for task in tasks]
-        editing.commit()
-        return answers
+        return editing.committed(answers)
 
     return session.persistently(step)
 
@@ -48,8 +49,7 @@ def edit(
     def step() -> list[Edited]:
         editing = _Editing(session, ids, new_id)
         answers = [editing.edit(each, decide) for each in ids]
-        editing.commit()
-        return answers
+        return editing.committed(answers)
 
     return session.persistently(step)
 
@@ -120,6 +120,7 @@ class _Editing:
         record.revision = existing.record.revision + 1
         if stays:
             record.active, record.queued = existing.record.active, existing.record.queued
+            record.made = existing.record.made
         kept = existing.replaced(record, self._session.environment.codec)
         self._place(existing.id_word, kept)
         return Edited(copied(record), runs)
@@ -133,6 +134,7 @@ class _Editing:
             made.append(run)
             if run.state is RunState.PENDING:
                 task.active += 1
+                task.made += each.source is Source.SCHEDULED
                 task.queued += each.queued
         self._made += made
         return made
@@ -145,13 +147,12 @@ class _Editing:
             if run.task_id == task.id and run.generation == task.generation
         ]
         for each in self._open_runs(kept):
-            if each.flag in "AQ" and each.record.id not in self._ended:
+            if each.flag in "AGQ" and each.record.id not in self._ended:
                 self._ended[each.record.id] = copied(each.record)
                 waiting.append(self._ended[each.record.id])
         for run in waiting:
             if run.state is RunState.PENDING:
-                run.state, run.reason = RunState.CANCELLED, reason
-                run.finished_us, run.available_us = self._now_us, None
+                cancelled(run, reason, self._now_us)
                 task.active -= 1
         task.queued = 0
 
@@ -172,23 +173,29 @@ class _Editing:
             found += [
                 run
                 for run in page
-                if run.flag in "AQLM" and run.record.generation == kept.record.generation
+                if run.flag in "AGQLMO" and run.record.generation == kept.record.generation
             ]
             if len(found) >= count or len(page) < _PAGE:
                 return found
             before = page[-1].record.id
 
-    def commit(self) -> None:
-        """Write all that has changed."""
-        change = Change()
+    def committed(self, answers: list[Edited]) -> list[Edited]:
+        """Write all that has changed; return the answers, as it has become."""
+        change = self._session.change()
         for task, before in self._before.items():
             change.move(task, before, self._tasks[task])
         change.make(self._made)
-        for run in (run for runs in self._open.values() for run in runs):
-            # Also one that is leased: it would be pending if it was given back meanwhile.
-            change.expect("runs", run.record.id, run.version)
-            ended = self._ended.get(run.record.id)
-            if ended is not None:
-                change.withdraw(run.record)
-                change.set("runs", ended.id, run_text(ended))
-        self._session.commit(change)
+        for runs in self._open.values():
+            # The oldest first: the first that lets go of a key is the first to let another have it.
+            for kept in reversed(runs):
+                # Also one that is leased: it would be pending if it was given back meanwhile.
+                change.expect("runs", kept.record.id, kept.version)
+                ended = self._ended.get(kept.record.id)
+                if ended is not None:
+                    change.withdraw(kept.record)
+                    change.rewrite(ended)
+        entered = self._session.commit(change)
+        for run in (run for answer in answers for run in answer.runs):
+            if run.id in entered:
+                let_through(run)
+        return answers

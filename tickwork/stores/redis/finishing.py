@@ -6,29 +6,29 @@ it finds a lease lost, or runs that wait for others to end, it does nothing and 
 then looked at, and the batch is written with what follows from them.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-
-from tickwork.model.definition import Definition
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import TERMINAL, RunState
-from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
-from tickwork.stores.redis.changing import Change, traces
+from tickwork.model.steps import (
+    TASK_REMOVED,
+    Batch,
+    Ended,
+    Finished,
+    GivenBack,
+    Mark,
+)
+from tickwork.stores.redis.changing import Change
 from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.letting_go import Departures, let_go, offer_again
+from tickwork.stores.redis.run_texts import KeptRun, note_lines
 from tickwork.stores.redis.session import Lost, Session
-from tickwork.stores.redis.texts import KeptRun, KeptTask, run_text
 
-__all__ = ["Over", "finish", "let_go", "offer_again"]
-
-Over = Counter[tuple[str, int]]
-"""How many runs have ended, by the word of their task's id and by its generation."""
+__all__ = ["finish"]
 
 _Entry = Mark | GivenBack | Finished
 
 
-def finish(session: Session, batch: Batch) -> frozenset[str]:
-    """Do a store's `finish`."""
+def finish(session: Session, batch: Batch, *, exactly: bool = False) -> frozenset[str]:
+    """Do a store's `finish`; where told, runs wait even if their end was asked for."""
     rejected: frozenset[str] = frozenset()
     looked_at: set[str] = set()
     holding = batch
@@ -39,7 +39,7 @@ def finish(session: Session, batch: Batch) -> frozenset[str]:
     def step() -> frozenset[str]:
         nonlocal holding, rejected
         try:
-            session.commit(_change(session, holding, looked_at))
+            session.commit(_change(session, holding, looked_at, exactly=exactly))
         except Lost as lost:
             looked_at.update(lost.tasks)
             if lost.runs:
@@ -57,24 +57,28 @@ def _is_odd(batch: Batch) -> bool:
     return len(set(ends)) < len(ends)
 
 
-def _change(session: Session, batch: Batch, looked_at: set[str]) -> Change:
-    change = Change()
+def _change(session: Session, batch: Batch, looked_at: set[str], *, exactly: bool) -> Change:
+    change = session.change()
+    for note in batch.notes:
+        change.notes += (note.run_id, str(note.fence), *note_lines(note.progress, note.log))
     given_back = {each.run_id for each in batch.given_back}
     for mark in batch.marks:
         if mark.run_id not in given_back:
             added = f',{{"started_us":{mark.started_us}}}'
             change.marks += (mark.run_id, str(mark.fence), added)
     if batch.given_back:
-        _give_back(session, change, batch)
-    over: Over = Counter()
-    follows: dict[tuple[str, int], int] = {}
+        _give_back(session, change, batch, exactly=exactly)
+    gone = Departures()
     for each in batch.finished:
-        change.ends += (each.run_id, str(each.fence), _ended(each))
-        key = word(each.task_id), each.generation
-        over[key] += 1
-        if each.follows:
-            follows[key] = each.finished_us
-    let_go(session, change, over, follows, batch.after_run, looked_at)
+        entry = each.run_id, str(each.fence), _ended(each)
+        if each.lingers:
+            change.lingering += entry
+            continue
+        change.ends += entry
+        change.expire(each.run_id, each.expires_us)
+        ended = Ended(each.state, each.finished_us) if each.follows else None
+        gone.add(word(each.task_id), each.generation, ended)
+    let_go(session, change, gone, after_run=batch.after_run, looked_at=looked_at)
     return change
 
 
@@ -90,53 +94,12 @@ def _ended(finished: Finished) -> str:
     if finished.errors is not None:
         failed = int(finished.state is not RunState.COMPLETED)
         text += f',"errors":{to_text(finished.errors)},"failed":{failed}'
+    if finished.expires_us is not None:
+        text += f',"expires_us":{finished.expires_us}'
     return f"{text}}}"
 
 
-def let_go(  # noqa: PLR0917  one step of two others, in their change
-    session: Session,
-    change: Change,
-    over: Over,
-    follows: Mapping[tuple[str, int], int],
-    after_run: Callable[[TaskRecord, int], None],
-    looked_at: set[str],
-) -> None:
-    """Let tasks go on of which some runs have ended; those to be `looked_at` are read for it."""
-    read = sorted({task for task, _ in follows} | looked_at)
-    tasks = session.tasks(read) if read else {}
-    for (task, generation), count in over.items():
-        kept = tasks.get(task)
-        if kept is None or kept.record.generation != generation:
-            change.over += (task, str(generation), count)
-            continue
-        before = traces(kept)
-        kept.record.active -= count
-        _release(session, change, kept)
-        finished_us = follows.get((task, generation))
-        if finished_us is not None and isinstance(kept.record.definition, Definition):
-            after_run(kept.record, finished_us)
-        kept.record.revision += 1
-        change.move(task, before, kept)
-
-
-def _release(session: Session, change: Change, kept: KeptTask) -> None:
-    """Make as many queued runs available as may run now; the longest due first."""
-    task = kept.record
-    definition = task.definition
-    limit = definition.max_instances if isinstance(definition, Definition) else 1
-    room = min(limit - (task.active - task.queued), task.queued)
-    if room <= 0:
-        return
-    words = f"{kept.id_word}\n{task.generation}"
-    for _, _, due, run_id, executor, function in session.entries("queues", words, room):
-        change.remove("queues", f"{words}\n{due}\n{run_id}\n{executor}\n{function}")
-        change.add("available", f"{executor}\n{due}\n{run_id}\n{kept.id_word}\n{function}")
-        change.head(run_id, f"0 A 0 {due}")
-        task.queued -= 1
-    change.hints = True
-
-
-def _give_back(session: Session, change: Change, batch: Batch) -> None:
+def _give_back(session: Session, change: Change, batch: Batch, *, exactly: bool) -> None:
     """Make leased runs pending again, as they are after the marks of the same batch."""
     runs = session.runs([each.run_id for each in batch.given_back])
     tasks = session.tasks(list({word(run.record.task_id) for run in runs.values()}))
@@ -161,26 +124,10 @@ def _give_back(session: Session, change: Change, batch: Batch) -> None:
             run.started_us = None
         change.release(run)
         task = tasks.get(word(run.task_id))
-        offer_again(change, run, task, back.available_us, now_us)
-
-
-def offer_again(  # noqa: PLR0917  one step of two others
-    change: Change, run: RunRecord, task: KeptTask | None, available_us: int, now_us: int
-) -> None:
-    """Make a run pending again; one whose task is gone meanwhile is over."""
-    if task is not None:
-        # Whatever changes of the task but that it is there.
-        change.expect("tasks", task.id_word, f"{task.record.generation} ")
-    else:
-        change.expect("tasks", word(run.task_id), "")
-    if task is not None and task.record.generation == run.generation:
-        run.state = RunState.PENDING
-        run.available_us = available_us
-        change.offer(run)
-    else:
-        run.state, run.reason = RunState.CANCELLED, TASK_REMOVED
-        run.finished_us, run.available_us = now_us, None
-    change.set("runs", run.id, run_text(run))
+        # Whoever asked for its end needn't wait for what it waits for.
+        asked_us = None if exactly else run.cancel_us
+        available_us = back.available_us if asked_us is None else asked_us
+        offer_again(change, run, task, available_us, now_us)
 
 
 def _sorted_out(session: Session, batch: Batch) -> tuple[Batch, frozenset[str]]:
@@ -190,24 +137,38 @@ def _sorted_out(session: Session, batch: Batch) -> tuple[Batch, frozenset[str]]:
     """
     entries: list[_Entry] = [*batch.marks, *batch.given_back, *batch.finished]
     runs = session.runs(list({each.run_id for each in entries}))
-    holding = Batch(batch.after_run)
+    holding = Batch(batch.after_run, notes=batch.notes)
     rejected = set()
     ended: dict[str, _Entry] = {}
     for each in entries:
         kept = runs.get(each.run_id)
+        earlier = ended.get(each.run_id)
         if kept is None or kept.record.fence != each.fence:
             rejected.add(each.run_id)
-        elif each.run_id in ended:
+        elif earlier is not None and not _goes_on(earlier, each):
             # Named twice: the first ended the lease, the same again changes nothing.
-            if each != ended[each.run_id]:
+            if each != earlier:
                 rejected.add(each.run_id)
-        elif kept.flag in "LM":
+        elif _holds(kept, each):
             _add(holding, each)
             if not isinstance(each, Mark):
                 ended[each.run_id] = each
         elif not _was_written(kept, each):
             rejected.add(each.run_id)
     return holding, frozenset(rejected)
+
+
+def _goes_on(earlier: _Entry, entry: _Entry) -> bool:
+    """Whether an entry ends what an earlier one of the same batch has left lingering."""
+    lingers = isinstance(earlier, Finished) and earlier.lingers
+    return lingers and isinstance(entry, Finished) and not entry.lingers
+
+
+def _holds(kept: KeptRun, entry: _Entry) -> bool:
+    """Whether an entry takes effect on a run that has its fence."""
+    if kept.flag == "O":
+        return isinstance(entry, Finished) and not entry.lingers
+    return kept.flag in "LM"
 
 
 def _add(batch: Batch, entry: _Entry) -> None:
@@ -223,6 +184,8 @@ def _was_written(kept: KeptRun, entry: _Entry) -> bool:
     run = kept.record
     if isinstance(entry, Finished):
         return run.state is entry.state and run.finished_us == entry.finished_us
+    if kept.flag == "O":
+        return isinstance(entry, Mark)
     # One given back whose task was gone is over by that.
     over = run.state in TERMINAL and run.reason != TASK_REMOVED
     return isinstance(entry, GivenBack) and not over

@@ -18,9 +18,16 @@ digits that their order is that of their texts.
     runs         hash   runs, by their id
     newest       order  run: all of them; ids of runs begin with the time of their creation
     history      order  task, run
-    available    order  executor, instant, run, task, function: pending runs that may be leased
+    available    order  executor, rank, instant, run, task, function: pending runs that may be
+                        leased
     suspects     order  the same for suspects
-    queues       order  task, generation, due time, run, executor, function: runs that wait
+    queues       order  task, generation, due time, run, executor, function, rank, limit, key: runs
+                        that wait for others of their task
+    holders      hash   how many runs hold a key
+    waiters      order  key, rank, instant, run, limit, executor, task, function: runs that wait for
+                        their key
+    asked        order  node, run: leased runs whose end was asked for
+    expiring     order  instant, run: runs that are over, and may be forgotten from then on
     leases       order  node, fence: steps some of whose runs are still leased
     grants       hash   node and runs of such a step, by its fence
     holds        hash   how many of them are still leased
@@ -29,27 +36,27 @@ digits that their order is that of their texts.
     fence        text   the last fence
     changes      text   how often tasks were changed
 
+A rank of 0, which most runs have, isn't written but in `waiters`; others begin with a sign that
+sorts before or behind all digits. So whoever looks for runs of the lowest rank that are available
+by now looks at each rank that there is once, however many runs are available later. Limit and key
+of a queued run are there only if it has a key.
+
 There is no set of slots. A task knows the latest fire time that it has made a run for, and whatever
 is planned after that has a slot of its own; only where a task was moved back, its history is asked.
 """
 
 from tickwork.model.json_text import from_text, to_text
-from tickwork.model.records import RunRecord
 
 __all__ = [
     "KEYS",
     "after",
-    "available_entry",
-    "due_entry",
-    "finished_entry",
     "from_word",
-    "history_entry",
     "id_entry",
     "id_of",
     "instant_of",
     "instant_word",
     "key_names",
-    "queue_entry",
+    "rank_word",
     "word",
 ]
 
@@ -74,10 +81,15 @@ KEYS = (
     "epochs",
     "fence",
     "changes",
+    "holders",
+    "waiters",
+    "asked",
+    "expiring",
 )
 """The keys of a store; scripts know them by these names, in capitals."""
 
 _OFFSET = 2 * 10**18
+_RANKS = 10**10
 
 
 def key_names(prefix: str) -> tuple[str, ...]:
@@ -107,6 +119,13 @@ def instant_of(written: str) -> int:
     return int(written) - _OFFSET
 
 
+def rank_word(rank: int) -> str:
+    """Return a rank as text whose order is that of ranks."""
+    if not rank:
+        return "0"
+    return f":{rank:010}" if rank > 0 else f"-{_RANKS + rank:010}"
+
+
 def after(line: str) -> str:
     """Return what stands behind all entries that begin with the words of a line."""
     return f"{line}\v"
@@ -123,32 +142,3 @@ def id_of(entry: str) -> str:
     """Return the id of an entry."""
     first, *others = entry.split("\x01")
     return "".join((first, *(chr(ord(each[0]) - 64) + each[1:] for each in others)))
-
-
-def due_entry(executor: str, function: str, task: str, due_us: int) -> str:
-    """Return the entry of a task that is due some time; all of words."""
-    return f"{executor}\n{due_us + _OFFSET}\n{task}\n{function}"
-
-
-def finished_entry(task: str, updated_us: int) -> str:
-    """Return the entry of a finished task, by the word of its id."""
-    return f"{updated_us + _OFFSET}\n{task}"
-
-
-def available_entry(run: RunRecord) -> str:
-    """Return the entry of a pending run that may be leased."""
-    instant = (run.available_us or 0) + _OFFSET
-    about = f"{word(run.task_id)}\n{word(run.function)}"
-    return f"{word(run.executor)}\n{instant}\n{run.id}\n{about}"
-
-
-def queue_entry(run: RunRecord) -> str:
-    """Return the entry of a pending run that waits for others."""
-    instant = (run.due_us or 0) + _OFFSET
-    about = f"{word(run.executor)}\n{word(run.function)}"
-    return f"{word(run.task_id)}\n{run.generation}\n{instant}\n{run.id}\n{about}"
-
-
-def history_entry(run: RunRecord) -> str:
-    """Return the entry of a run in the history of its task."""
-    return f"{word(run.task_id)}\n{run.id}"

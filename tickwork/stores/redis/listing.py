@@ -12,9 +12,9 @@ from tickwork.model.policies import ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.run_texts import KeptRun
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Session
-from tickwork.stores.redis.texts import KeptRun
 
 __all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task"]
 

@@ -7,20 +7,19 @@ there are no more of them than were seen.
 """
 
 import sys
-from collections import Counter
 from dataclasses import replace
 
 from tickwork.model.documents import node_document
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord, RunRecord, copied
-from tickwork.model.steps import Beat, RecoverReply, RecoverRequest
-from tickwork.stores.redis.changing import Change
-from tickwork.stores.redis.finishing import Over, let_go, offer_again
+from tickwork.model.steps import Beat, Ended, RecoverReply, RecoverRequest
 from tickwork.stores.redis.layout import word
+from tickwork.stores.redis.letting_go import Departures, let_go, offer_again
+from tickwork.stores.redis.run_texts import KeptRun
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Session
-from tickwork.stores.redis.texts import KeptRun, KeptTask, node_head, node_text, read_node, run_text
+from tickwork.stores.redis.texts import KeptTask, node_head, node_text, read_node
 
 _ALL = -1
 _EVERYTHING = sys.maxsize
@@ -77,9 +76,9 @@ def _recover(session: Session, request: RecoverRequest) -> RecoverReply:
     more = False
     for node in dead:
         more |= recovery.bury(node)
-    recovery.let_go()
     if request.held is not None:
         recovery.give_back_strays(request.held)
+    recovery.let_go()
     session.commit(recovery.change)
     return RecoverReply(recovery.runs, [node.id for node in dead], more)
 
@@ -90,8 +89,8 @@ class _Recovery:
     def __init__(self, session: Session, request: RecoverRequest) -> None:
         self._session = session
         self._request = request
-        self._over: Over = Counter()
-        self.change = Change()
+        self._gone = Departures()
+        self.change = session.change()
         self.runs: list[RunRecord] = []
 
     def bury(self, node: NodeRecord) -> bool:
@@ -119,7 +118,7 @@ class _Recovery:
         found: list[KeptRun] = []
         for fence in fences:
             runs = self._session.runs(self._session.grants([fence])).values()
-            found += [run for run in runs if run.flag in "LM" and run.record.fence == int(fence)]
+            found += [run for run in runs if run.flag in "LMO" and run.record.fence == int(fence)]
             if len(found) >= limit:
                 break
         return found[:limit]
@@ -132,19 +131,31 @@ class _Recovery:
         now_us = self._request.now_us
         for each in found:
             run = self._taken(each)
-            name = word(run.task_id)
-            task = tasks.get(name)
+            if each.flag == "O":
+                self._end(run, Ended(run.state, run.finished_us or now_us))
+                continue
+            task = tasks.get(word(run.task_id))
             alike = task is not None and task.record.generation == run.generation
             definition = task.record.definition if task is not None and alike else None
-            verdict = self._request.decide(copied(each.record), definition)
+            verdict = self._request.decide(copied(each.record), run.definition or definition)
             run.crashes, run.suspect = verdict.crashes, verdict.suspect
             run.reason = verdict.reason
             if verdict.state is RunState.PENDING:
                 self._offer(run, task)
                 continue
             run.state, run.finished_us = verdict.state, now_us
-            self.change.set("runs", run.id, run_text(run))
-            self._over[name, run.generation] += 1
+            self._end(run, Ended(run.state, now_us))
+
+    def _end(self, run: RunRecord, told: Ended | None) -> None:
+        """Have a run end, of which its task is told."""
+        key = word(run.task_id), run.generation
+        self._gone.add(*key, told)
+        self._gone.untold[key] += told is None
+        if run.holds_key:
+            self.change.leave(run, self._gone.count)
+            run.holds_key = False
+        self.change.expire(run.id, run.expires_us)
+        self.change.rewrite(run)
 
     def _taken(self, kept: KeptRun) -> RunRecord:
         """Return a copy of a run whose lease ends."""
@@ -157,13 +168,14 @@ class _Recovery:
     def _offer(self, run: RunRecord, task: KeptTask | None) -> None:
         now_us = self._request.now_us
         available_us = now_us if run.due_us is None else run.due_us
-        offer_again(self.change, run, task, available_us, now_us)
+        offer_again(self.change, run, task, available_us, now_us, self._gone.count)
 
     def let_go(self) -> None:
-        """Let tasks go on whose runs are lost; all of them are asked what follows."""
-        follows = dict.fromkeys(self._over, self._request.now_us)
-        after_run = self._request.after_run
-        let_go(self._session, self.change, self._over, follows, after_run, looked_at=set())
+        """Let tasks go on whose runs have ended."""
+        gone, after_run = self._gone, self._request.after_run
+        # Also those that aren't told: other runs may wait for these to end.
+        tasks = {task for task, _ in gone.steps}
+        let_go(self._session, self.change, gone, after_run=after_run, looked_at=tasks)
 
     def give_back_strays(self, held: frozenset[str]) -> None:
         """Give back runs of the node itself that it doesn't hold, as if never leased."""
@@ -173,6 +185,9 @@ class _Recovery:
         tasks = self._tasks_of(strays)
         for each in strays:
             run = self._taken(each)
+            if each.flag == "O":
+                self._end(run, None)
+                continue
             run.attempt -= 1
             run.started_us = None
             self._offer(run, tasks.get(word(run.task_id)))

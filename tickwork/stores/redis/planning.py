@@ -1,39 +1,32 @@
-"""Planning and leasing in Redis.
+"""Planning in Redis.
 
-Planning reads the tasks that are due, decides, and writes those that nobody has changed meanwhile:
-a task that was is left out, and the others are written without it. Leasing decides nothing, so one
-script does all of it; what can't be understood afterwards is given back.
+It reads the tasks that are due, decides, and writes those that nobody has changed meanwhile: a task
+that was is left out, and the others are written without it.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.json_text import to_text
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.model.records import Leased, RunRecord, TaskRecord
 from tickwork.model.steps import (
-    Batch,
     Deferral,
     Eligibility,
-    GivenBack,
-    LeaseReply,
-    LeaseRequest,
     Plan,
     PlanReply,
     PlanRequest,
     new_run,
 )
-from tickwork.stores.redis.changing import Change
-from tickwork.stores.redis.finishing import finish
+from tickwork.stores.redis.changing import Change, let_through
 from tickwork.stores.redis.layout import instant_of, instant_word, word
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Lost, Session
 from tickwork.stores.redis.slots import free_slots
-from tickwork.stores.redis.texts import KeptTask, kept_runs, kept_tasks
+from tickwork.stores.redis.texts import KeptTask, kept_tasks
 
-__all__ = ["lease", "plan"]
+__all__ = ["eligible", "plan"]
 
 
 def plan(session: Session, request: PlanRequest) -> PlanReply:
@@ -62,7 +55,8 @@ class _Due(NamedTuple):
     tasks: list[tuple[str, KeptTask]]
 
 
-def _asked(eligibility: Eligibility) -> dict[str, Any]:
+def eligible(eligibility: Eligibility) -> dict[str, Any]:
+    """Return what is eligible as scripts are told it."""
     return {
         "executors": sorted(map(word, eligibility.executors)),
         "functions": list(map(word, eligibility.without_functions)),
@@ -76,7 +70,7 @@ def _due(session: Session, request: PlanRequest) -> _Due:
         word(request.node),
         str(request.limit),
         instant_word(request.now_us + 1),
-        to_text(_asked(request.eligibility)),
+        to_text(eligible(request.eligibility)),
     )
     session.refuse(answer, request.node)
     next_us = instant_of(answer[1].decode()) if answer[1] else None
@@ -142,10 +136,11 @@ class _Planning:
 
     def _runs(self, kept: KeptTask, definition: Definition, decision: Plan) -> list[RunRecord]:
         request, task = self._request, kept.record
+        may_lease = definition.concurrency_key is None
         made = []
         for each in free_slots(self._session, kept, decision.runs):
             pending = each.state is RunState.PENDING
-            free = self._capacity.get(definition.executor, 0)
+            free = self._capacity.get(definition.executor, 0) if may_lease else 0
             leased = pending and not each.queued and free > 0
             node = request.node if leased else None
             fence = self._fence if leased else 0
@@ -153,15 +148,17 @@ class _Planning:
             if leased:
                 self._capacity[definition.executor] = free - 1
             task.active += pending
+            task.made += pending and each.source is Source.SCHEDULED
             task.queued += pending and each.queued
             made.append(run)
         return made
 
     def commit(self, next_us: int | None, *, more: bool) -> PlanReply:
         """Write what was decided, without the tasks that were changed meanwhile."""
+        entered: frozenset[str] = frozenset()
         while self._planned:
             try:
-                self._session.commit(self._change(), self._request.node)
+                entered = self._session.commit(self._change(), self._request.node)
                 break
             except Lost as lost:
                 if not lost.tasks:
@@ -170,10 +167,14 @@ class _Planning:
                 for each in lost.tasks:
                     del self._planned[each]
                 more = True
+        for planned in self._planned.values() if entered else ():
+            for run in planned.runs:
+                if run.id in entered:
+                    let_through(run)
         return self._reply(next_us, more=more)
 
     def _change(self) -> Change:
-        change = Change()
+        change = self._session.change()
         change.changes = self._changes
         leased: list[str] = []
         for planned in self._planned.values():
@@ -198,51 +199,3 @@ class _Planning:
         known = [each for each in instants if each is not None]
         first = min(known) if known and not more else None
         return PlanReply(leased, recorded, self._deferred, first, more)
-
-
-def lease(session: Session, request: LeaseRequest) -> LeaseReply:
-    """Do a store's `lease`."""
-    asked = _asked(request.eligibility) | {
-        "room": [[word(name), places] for name, places in request.capacity.items() if places > 0],
-        "suspects": request.suspects,
-    }
-    if request.only is not None:
-        asked["only"] = list(request.only)
-    node, till = word(request.node), instant_word(request.now_us + 1)
-    answer = session.server.change("lease", node, session.epoch(node), till, to_text(asked))
-    session.refuse(answer, request.node)
-    next_us = instant_of(answer[1].decode()) if answer[1] else None
-    leased, unreadable = _leased(session, answer[2:])
-    if not unreadable:
-        return LeaseReply(leased, next_us)
-    batch = Batch(lambda *_: None, given_back=[back for back, _ in unreadable])
-    finish(session, batch)
-    return LeaseReply(leased, next_us, [deferral for _, deferral in unreadable])
-
-
-def _leased(
-    session: Session, answer: Sequence[bytes]
-) -> tuple[list[Leased], list[tuple[GivenBack, tuple[str, Deferral]]]]:
-    """Return what was leased, oldest first, and what of it has to be given back, and why."""
-    ids = split(answer[0])
-    texts, definitions = (split(each, len(ids)) for each in answer[1:3])
-    available_us = {}
-    for entry in split(answer[3]):
-        _, instant, run_id, _ = entry.split("\n", 3)
-        available_us[run_id] = instant_of(instant)
-    leased = []
-    unreadable = []
-    runs = kept_runs(list(zip(ids, texts, strict=True)))
-    for kept, definition_text in zip(runs, definitions, strict=True):
-        run = kept.record
-        if kept.flag != "L":
-            # It can't be understood; nobody could say whether it may be executed.
-            continue
-        definition = session.environment.codec.read(definition_text)
-        if isinstance(definition, Definition):
-            leased.append(Leased(run, definition))
-        else:
-            back = GivenBack(run.id, run.fence, available_us[run.id], reason=run.reason)
-            unreadable.append((back, (run.task_id, Deferral(definition.reason))))
-    leased.sort(key=lambda each: available_us[each.run.id])
-    return leased, unreadable

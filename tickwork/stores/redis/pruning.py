@@ -6,11 +6,13 @@ from tickwork.model.definition import Definition
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import ScheduleState
 from tickwork.model.steps import PruneRequest
-from tickwork.stores.redis.changing import Change, traces
-from tickwork.stores.redis.layout import history_entry, instant_word, word
+from tickwork.stores.redis.changing import traces
+from tickwork.stores.redis.entries import expiry_entry, history_entry
+from tickwork.stores.redis.layout import instant_word, word
+from tickwork.stores.redis.run_texts import KeptRun
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Session, pieces
-from tickwork.stores.redis.texts import KeptRun, KeptTask
+from tickwork.stores.redis.texts import KeptTask
 
 __all__ = ["prune"]
 
@@ -25,13 +27,15 @@ def prune(session: Session, request: PruneRequest) -> int:
 def _prune(session: Session, request: PruneRequest) -> int:
     old = _old_runs(session, request)
     finished = _finished_tasks(session, request)
-    change = Change()
+    change = session.change()
     for kept in old:
         run = kept.record
         change.expect("runs", run.id, kept.version)
         change.cut("runs", run.id)
         change.remove("newest", run.id)
         change.remove("history", history_entry(run))
+        if run.expires_us is not None:
+            change.remove("expiring", expiry_entry(run.id, run.expires_us))
     for task in finished:
         change.expect_length("history", task.id_word, 0)
         change.move(task.id_word, traces(task), None)
@@ -40,14 +44,15 @@ def _prune(session: Session, request: PruneRequest) -> int:
 
 
 def _old_runs(session: Session, request: PruneRequest) -> list[KeptRun]:
-    """Return runs that are over and may be forgotten: aged ones first."""
-    old: dict[str, KeptRun] = {}
+    """Return runs that are over and may be forgotten: expired and aged ones first."""
+    old = {kept.record.id: kept for kept in session.expired(request.now_us, request.limit)}
     for kept in _oldest(session):
         run = kept.record
         # Ids begin with the time of creation: all further runs are younger.
         if len(old) >= request.limit or run.created_us >= request.before_us:
             break
-        if kept.flag == "E" and (run.finished_us or 0) < request.before_us:
+        aged = run.expires_us is None and (run.finished_us or 0) < request.before_us
+        if kept.flag == "E" and aged:
             old[run.id] = kept
     for task, keep in _long_histories(session, request):
         if len(old) >= request.limit:

@@ -32,7 +32,11 @@ SEPARATOR = "\x1e"
 _IDLE_S = 30
 """After how long a connection is tried before it is used."""
 
-_PARTS = {"due": ("common", "eligible"), "lease": ("common", "eligible")}
+_PARTS = {
+    "due": ("common", "eligible"),
+    "lease": ("common", "eligible"),
+    "commit": ("common", "gates"),
+}
 
 
 @cache

@@ -13,9 +13,10 @@ from tickwork.errors import LeaseLostError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.json_text import to_text
 from tickwork.stores.redis.changing import Change
-from tickwork.stores.redis.layout import id_entry, id_of, word
+from tickwork.stores.redis.layout import id_entry, id_of, instant_word, word
+from tickwork.stores.redis.run_texts import KeptRun, kept_runs
 from tickwork.stores.redis.server import Server, split
-from tickwork.stores.redis.texts import KeptRun, KeptTask, kept_runs, kept_tasks
+from tickwork.stores.redis.texts import KeptTask, kept_tasks
 
 __all__ = ["Lost", "Session", "pieces"]
 
@@ -62,7 +63,7 @@ class Session:
         found: dict[str, KeptRun] = {}
         for some in pieces(ids):
             [texts] = self._read(some, "runs")
-            found.update((run.record.id, run) for run in _those_there(some, texts))
+            found.update((run.record.id, run) for run in self._those_there(some, texts))
         return found
 
     def grants(self, fences: Sequence[str]) -> list[str]:
@@ -106,12 +107,20 @@ class Session:
         """Return runs from a bound on, oldest first."""
         return self._page("newest", start, "+", limit, "up")
 
+    def expired(self, now_us: int, limit: int) -> list[KeptRun]:
+        """Return runs that have expired by now, the first ones first."""
+        return self._page("expiring", "-", f"({instant_word(now_us + 1)}", limit, "up")
+
     def _page(  # noqa: PLR0917  what a page is
         self, order: str, start: str, end: str, limit: int, direction: str
     ) -> list[KeptRun]:
         answer = self.server.run("page", order, start, end, str(limit), direction, "runs")
         ids = [each.rpartition("\n")[2] for each in split(answer[0])]
-        return _those_there(ids, split(answer[1], len(ids)))
+        return self._those_there(ids, split(answer[1], len(ids)))
+
+    def _those_there(self, ids: Sequence[str], texts: Sequence[str]) -> list[KeptRun]:
+        rows = [each for each in zip(ids, texts, strict=True) if each[1]]
+        return kept_runs(rows, self.environment.codec)
 
     def epoch(self, node: str) -> str:
         """Return how often a node (the word of its id) has asked what it holds, as we know."""
@@ -129,15 +138,21 @@ class Session:
             self._epochs[word(node)] = answer[1].decode()
             raise StoreUnavailableError(f"node {node} has asked meanwhile what it holds; try again")
 
-    def commit(self, change: Change, node: str = "") -> None:
+    def change(self) -> Change:
+        """Return a change in which nothing stands yet."""
+        return Change(self.environment.codec)
+
+    def commit(self, change: Change, node: str = "") -> frozenset[str]:
         """Make a change, by which a node may get runs, if all that it was based on still stands.
+
+        Returns the ids of the runs that have got their key by it.
 
         Raises:
             Lost: it doesn't; nothing was changed.
             LeaseLostError: the node isn't registered (any more); nothing was changed.
         """
         if not change:
-            return
+            return frozenset()
         name = word(node)
         text = change.text(self.server.hint)
         answer = self.server.change("commit", name, self.epoch(name), text)
@@ -147,6 +162,7 @@ class Session:
             raise Lost(tasks, runs, others)
         if change.asks:
             self._epochs[change.asks] = answer[1].decode()
+        return frozenset(split(answer[2]))
 
     @staticmethod
     def persistently(step: Callable[[], _Answer]) -> _Answer:
@@ -157,10 +173,6 @@ class Session:
             except Lost:
                 continue
         raise StoreUnavailableError("others keep changing the same tasks; will try again")
-
-
-def _those_there(ids: Sequence[str], texts: Sequence[str]) -> list[KeptRun]:
-    return kept_runs([each for each in zip(ids, texts, strict=True) if each[1]])
 
 
 def pieces(items: Iterable[_Item]) -> Iterable[list[_Item]]:

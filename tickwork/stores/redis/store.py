@@ -34,6 +34,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -46,7 +47,16 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
-from tickwork.stores.redis import editing, finishing, listing, nodes, planning, pruning
+from tickwork.stores.redis import (
+    demand,
+    editing,
+    finishing,
+    leasing,
+    listing,
+    nodes,
+    planning,
+    pruning,
+)
 from tickwork.stores.redis.server import Server
 from tickwork.stores.redis.session import Session
 from tickwork.stores.redis.watching import Watcher
@@ -128,7 +138,7 @@ class RedisStore:
         return planning.plan(self._session, request)
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
-        return planning.lease(self._session, request)
+        return leasing.lease(self._session, request)
 
     def finish(self, batch: Batch) -> frozenset[str]:
         return finishing.finish(self._session, batch)
@@ -141,6 +151,15 @@ class RedisStore:
 
     def prune(self, request: PruneRequest) -> int:
         return pruning.prune(self._session, request)
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        demand.submit(self._session, runs)
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        return demand.cancel(self._session, request)
+
+    def asked(self, node: str) -> list[str]:
+        return demand.asked(self._session, node)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)

@@ -1,82 +1,40 @@
-r"""Records as texts, and texts as records.
+r"""Tasks and nodes as texts, and texts as tasks and nodes.
 
 A text begins with a line of what scripts compare or count, the rest is JSON, which only we read:
 
     task   generation revision active queued \n [state, fire_us, ...]
-    run    fence flag attempt where \n [task_id, ...], {changes}, ...
     node   flag expires_us beat_us \n {...}
 
-A run's flag says how it stands: `A`vailable (`where` is when), `Q`ueued, `L`eased (`where` is the
-node), `M`arked as started by that node, `E`nded. What happens to a leased run is added to its text
-as changes, so that nobody has to read it first. A node's flag is `A`live or `D`ead.
-
-What is written and read for each run that is planned is put together by hand and taken apart for
-many at once: a call of the JSON encoder costs as much as all else.
+A node's flag is `A`live or `D`ead. What is written and read for each task that is planned is put
+together by hand and taken apart for many at once: a call of the JSON encoder costs as much as all
+else.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
-from tickwork.model.documents import node_document, node_of, run_of
+from tickwork.model.documents import node_document, node_of
 from tickwork.model.json_text import from_text, to_text
-from tickwork.model.policies import TERMINAL, RunState, ScheduleState
-from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
-from tickwork.stores.redis.layout import (
-    due_entry,
-    finished_entry,
-    from_word,
-    instant_of,
-    instant_word,
-    word,
-)
+from tickwork.model.policies import ScheduleState
+from tickwork.model.records import NodeRecord, TaskRecord
+from tickwork.stores.redis.entries import due_entry, finished_entry
+from tickwork.stores.redis.layout import from_word, word
 
 __all__ = [
-    "KeptRun",
     "KeptTask",
-    "kept_runs",
+    "bodies",
     "kept_tasks",
-    "new_run_text",
     "new_task",
     "node_head",
     "node_text",
     "read_node",
-    "run_text",
     "task_text",
 ]
 
 _TASK_STATES = {state.value: state for state in ScheduleState}
-_AT_FIRST = (
-    "task_id",
-    "generation",
-    "source",
-    "function",
-    "executor",
-    "fire_us",
-    "due_us",
-    "first_us",
-    "last_us",
-    "fire_count",
-    "exact",
-    "created_us",
-)
-"""What is known of a run when it is planned; of most that is all, and their end."""
-
-_LATER = (
-    "state",
-    "failures",
-    "crashes",
-    "suspect",
-    "started_us",
-    "finished_us",
-    "result",
-    "errors",
-    "reason",
-    "retry_of",
-)
-_PLAIN = {
-    name: field.default for name, field in RunRecord.__dataclass_fields__.items() if name in _LATER
-} | {"state": RunState.PENDING}
+_COUNTS_AT = 15
+"""Where the counts of runs stand in the text of a task."""
 
 
 class KeptTask:
@@ -173,16 +131,17 @@ def task_text(kept: KeptTask) -> str:
         f'["{record.state}",{_number(record.fire_us)},{_number(record.due_us)},'
         f"{record.anchor_us},{_number(record.planned_us)},{_number(record.catchup_us)},{said},"
         f"{record.created_us},{record.updated_us},{_number(kept.slot_us)},"
-        f'"{kept.executor}","{kept.function}",{to_text(kept.labels) if kept.labels else "[]"}]'
+        f'"{kept.executor}","{kept.function}",{to_text(kept.labels) if kept.labels else "[]"},'
+        f"{record.made},{record.streak}]"
     )
 
 
 def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> list[KeptTask]:
     """Return tasks, by the words of their ids, their texts and those of their definitions."""
     parts = [text.partition("\n") for _, text, _ in rows]
-    bodies = _bodies([body for _, _, body in parts])
+    found = bodies([body for _, _, body in parts])
     tasks = []
-    for (name, _, text), (head, _, _), body in zip(rows, parts, bodies, strict=True):
+    for (name, _, text), (head, _, _), body in zip(rows, parts, found, strict=True):
         try:
             tasks.append(_kept_task(name, head, body, text, codec))
         except (ValueError, TypeError, LookupError):
@@ -190,8 +149,8 @@ def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> 
     return tasks
 
 
-def _bodies(texts: list[str]) -> list[Any]:
-    """Return what stands in texts; None for one that isn't JSON."""
+def bodies(texts: list[str]) -> list[Any]:
+    """Return what stands in texts, all read at once; None for one that isn't JSON."""
     try:
         found: list[Any] = from_text(f"[{','.join(texts)}]")
     except ValueError:
@@ -229,6 +188,9 @@ def _kept_task(  # noqa: PLR0917  called for each row that is read
         created_us=body[9],
         updated_us=body[10],
     )
+    if len(body) > _COUNTS_AT:
+        # Nobody counted before there was a second version of this.
+        record.made, record.streak = body[_COUNTS_AT : _COUNTS_AT + 2]
     return KeptTask(record, name, text, word(body[12]), word(body[13]), body[14], body[11])
 
 
@@ -240,112 +202,6 @@ def _odd_task(name: str, text: str) -> KeptTask:
     kept = KeptTask(record, name, text, "", "", [])
     kept.odd = True
     return kept
-
-
-class KeptRun:
-    """A run's record, and its flag."""
-
-    __slots__ = ("flag", "record")
-
-    def __init__(self, record: RunRecord, flag: str) -> None:
-        self.record = record
-        self.flag = flag
-
-    @property
-    def version(self) -> str:
-        """How the text begins for as long as nothing has changed."""
-        return f"{self.record.fence} {self.flag} "
-
-
-def run_text(run: RunRecord) -> str:
-    """Return the text of a run."""
-    return new_run_text(run, word(run.task_id), word(run.function), word(run.executor))
-
-
-def new_run_text(run: RunRecord, task: str, function: str, executor: str) -> str:
-    """Return the text of a run whose words are known."""
-    fire_us, due_us, first_us, last_us = run.fire_us, run.due_us, run.first_us, run.last_us
-    return (
-        f"{run.fence} {_flag(run)} {run.attempt} {_where(run)}\n"
-        f'["{task}",{run.generation},"{run.source}","{function}","{executor}",'
-        f"{'null' if fire_us is None else fire_us},{'null' if due_us is None else due_us},"
-        f"{'null' if first_us is None else first_us},{'null' if last_us is None else last_us},"
-        f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us}]{_later(run)}"
-    )
-
-
-def _later(run: RunRecord) -> str:
-    """Return what is different from a run that was just planned, as a change of it."""
-    if (
-        run.state is RunState.PENDING
-        and run.reason is None
-        and run.errors is None
-        and not (run.failures or run.crashes or run.suspect)
-        and run.started_us is None
-        and run.retry_of is None
-    ):
-        return ""
-    data = {name: getattr(run, name) for name in _LATER}
-    return f",{to_text({name: value for name, value in data.items() if value != _PLAIN[name]})}"
-
-
-def _flag(run: RunRecord) -> str:
-    if run.node is not None:
-        return "M" if run.state is RunState.RUNNING else "L"
-    if run.state in TERMINAL:
-        return "E"
-    return "Q" if run.available_us is None else "A"
-
-
-def _where(run: RunRecord) -> str:
-    if run.node is not None:
-        return word(run.node)
-    return "" if run.available_us is None else instant_word(run.available_us)
-
-
-def kept_runs(rows: Sequence[tuple[str, str]]) -> list[KeptRun]:
-    """Return runs, by their ids and texts."""
-    parts = [(run_id, *text.partition("\n")) for run_id, text in rows]
-    bodies = _bodies([f"[{body}]" for _, _, _, body in parts])
-    runs = []
-    for (run_id, head, _, _), body in zip(parts, bodies, strict=True):
-        try:
-            runs.append(_kept_run(run_id, head, body))
-        except (ValueError, TypeError, LookupError):
-            runs.append(_odd_run(run_id))
-    return runs
-
-
-def _kept_run(run_id: str, head: str, body: list[Any]) -> KeptRun:
-    fence, flag, attempt, where = head.split(" ", 3)
-    data: dict[str, Any] = dict(zip(_AT_FIRST, body[0], strict=True))
-    data["state"] = "running" if flag == "M" else "pending"
-    for change in body[1:]:
-        _apply(change, data)
-    data |= {"id": run_id, "fence": int(fence), "attempt": int(attempt)}
-    if flag in "LM":
-        data["node"] = from_word(where)
-    elif flag == "A":
-        data["available_us"] = instant_of(where)
-    return KeptRun(run_of(data), flag)
-
-
-def _odd_run(run_id: str) -> KeptRun:
-    """Return what is to be shown of a run whose text can't be understood; it has no flag."""
-    reason = "what is kept of it can't be understood; its row is kept"
-    return KeptRun(
-        RunRecord(id=run_id, task_id="", generation=0, state=RunState.LOST, reason=reason), "?"
-    )
-
-
-def _apply(change: dict[str, Any], data: dict[str, Any]) -> None:
-    """Make a change that was added to a run."""
-    if "state" in change:
-        # It has ended: what was noted about earlier attempts is over, but for their errors.
-        data["result"] = data["reason"] = None
-    if "failed" in change:
-        data["failures"] = data.get("failures", 0) + change.pop("failed")
-    data |= change
 
 
 def node_head(node: NodeRecord) -> str:

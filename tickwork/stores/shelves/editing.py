@@ -5,7 +5,7 @@ Decisions come first: if one raises, nothing has happened yet.
 
 from collections.abc import Callable, Sequence
 
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited, PlannedRun, new_run
 from tickwork.stores.shelves.shelves import Shelves
@@ -78,10 +78,15 @@ class _Foreseen:
             task.revision = existing.revision + 1
             if task.generation == existing.generation:
                 task.active = existing.active + sum(_is_pending(each) for each in edit.runs)
+                task.made = existing.made + sum(_is_made(each) for each in edit.runs)
 
 
 def _is_pending(planned: PlannedRun) -> bool:
     return planned.state is RunState.PENDING
+
+
+def _is_made(planned: PlannedRun) -> bool:
+    return _is_pending(planned) and planned.source is Source.SCHEDULED
 
 
 def _apply(  # noqa: PLR0917  cut out of the functions above, which both end with it
@@ -106,6 +111,7 @@ def _apply(  # noqa: PLR0917  cut out of the functions above, which both end wit
         task.revision = existing.revision + 1
         if stays:
             task.active, task.queued = existing.active, existing.queued
+            task.made = existing.made
         shelves.place(task, existing.due_us)
     return Edited(copied(task) if task else None, [copied(run) for run in made])
 
@@ -140,6 +146,7 @@ def line_up(shelves: Shelves, task: TaskRecord, run: RunRecord, *, queued: bool)
     if run.state is not RunState.PENDING:
         return
     task.active += 1
+    task.made += run.source is Source.SCHEDULED
     if queued:
         task.queued += 1
         shelves.queue(run)

@@ -1,15 +1,35 @@
 """Writing what happened to leased runs that are held in memory, and what follows from it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
-from tickwork.model.definition import Definition
+from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import RunRecord, TaskRecord, copied
-from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
+from tickwork.model.steps import (
+    TASK_REMOVED,
+    AfterRun,
+    Batch,
+    CancelRequest,
+    Ended,
+    Finished,
+    GivenBack,
+    Mark,
+    Note,
+)
 from tickwork.stores.shelves.shelves import Shelves
 
-__all__ = ["Key", "count_over", "finish", "followed", "move_on", "offer_again"]
+__all__ = [
+    "Key",
+    "cancel",
+    "count_over",
+    "definition_of",
+    "finish",
+    "followed",
+    "move_on",
+    "offer_again",
+    "submit",
+]
 
 Key = tuple[str, int]
 """A task's id and generation."""
@@ -18,6 +38,8 @@ Key = tuple[str, int]
 def finish(shelves: Shelves, batch: Batch, now_us: int) -> frozenset[str]:
     """Do a store's `finish`."""
     moved = _moved(shelves, batch)
+    for note in batch.notes:
+        _note(shelves, note)
     rejected = [each.run_id for each in batch.marks if not _mark(shelves, each)]
     rejected += [each.run_id for each in batch.given_back if not _give_back(shelves, each, now_us)]
     rejected += [each.run_id for each in batch.finished if not _finish(shelves, each)]
@@ -31,34 +53,34 @@ def _moved(shelves: Shelves, batch: Batch) -> list[TaskRecord]:
         return []
     done = {each.run_id for each in batch.given_back}
     over: Counter[Key] = Counter()
-    follows: dict[Key, int] = {}
+    follows: dict[Key, list[Ended]] = {}
     for each in batch.finished:
         run = _held(shelves, each.run_id, each.fence)
-        if run is None or run.node is None or each.run_id in done:
+        if run is None or run.node is None or each.run_id in done or each.lingers:
             continue
         done.add(each.run_id)
         key = run.task_id, run.generation
         over[key] += 1
         if each.follows:
-            follows[key] = each.finished_us
+            follows.setdefault(key, []).append(Ended(each.state, each.finished_us))
     return followed(shelves, over, follows, batch.after_run)
 
 
 def followed(
     shelves: Shelves,
     over: Counter[Key],
-    follows: Mapping[Key, int],
-    after_run: Callable[[TaskRecord, int], None],
+    follows: Mapping[Key, Sequence[Ended]],
+    after_run: AfterRun,
 ) -> list[TaskRecord]:
     """Return how tasks move on once some of their runs are over; nothing happens yet."""
     moved = []
-    for (task_id, generation), finished_us in follows.items():
+    for (task_id, generation), ended in follows.items():
         task = shelves.tasks.get(task_id)
         alike = task is not None and task.generation == generation
         if task is not None and alike and isinstance(task.definition, Definition):
             record = copied(task)
             record.active -= over[task_id, generation]
-            after_run(record, finished_us)
+            after_run(record, ended)
             moved.append(record)
     return moved
 
@@ -75,6 +97,22 @@ def move_on(shelves: Shelves, moved: list[TaskRecord]) -> None:
 def _held(shelves: Shelves, run_id: str, fence: int) -> RunRecord | None:
     run = shelves.runs.get(run_id)
     return run if run is not None and run.fence == fence else None
+
+
+def definition_of(shelves: Shelves, run: RunRecord) -> Definition | Unreadable | None:
+    """Return what a run executes; None where its task is gone."""
+    if run.definition is not None:
+        return run.definition
+    task = shelves.tasks.get(run.task_id)
+    return task.definition if task is not None and task.generation == run.generation else None
+
+
+def _note(shelves: Shelves, note: Note) -> None:
+    run = _held(shelves, note.run_id, note.fence)
+    if run is not None:
+        shelves.note(run)
+        run.progress = note.progress or run.progress
+        run.log = note.log or run.log
 
 
 def _mark(shelves: Shelves, mark: Mark) -> bool:
@@ -100,14 +138,15 @@ def _give_back(shelves: Shelves, back: GivenBack, now_us: int) -> bool:
     else:
         run.attempt -= 1
         run.started_us = None
-    offer_again(shelves, run, back.available_us, now_us)
+    # Whoever asked for its end needn't wait for what it waits for.
+    available_us = back.available_us if run.cancel_us is None else run.cancel_us
+    offer_again(shelves, run, available_us, now_us)
     return True
 
 
 def offer_again(shelves: Shelves, run: RunRecord, available_us: int, now_us: int) -> None:
     """Make a run pending again; one whose task is gone meanwhile is over."""
-    task = shelves.tasks.get(run.task_id)
-    if task is not None and task.generation == run.generation:
+    if definition_of(shelves, run) is not None:
         run.state = RunState.PENDING
         shelves.offer(run, available_us)
         return
@@ -118,9 +157,13 @@ def _finish(shelves: Shelves, finished: Finished) -> bool:
     run = _held(shelves, finished.run_id, finished.fence)
     if run is None:
         return False
-    if run.node is None:
+    over = run.state in TERMINAL
+    if run.node is None or (over and finished.lingers):
         return run.state is finished.state and run.finished_us == finished.finished_us
-    shelves.unlease(run)
+    if finished.lingers:
+        shelves.note(run)
+    else:
+        shelves.unlease(run)
     run.state = finished.state
     if finished.started_us is not None:
         run.started_us = finished.started_us
@@ -129,12 +172,48 @@ def _finish(shelves: Shelves, finished: Finished) -> bool:
     if finished.errors is not None:
         run.errors = finished.errors
         run.failures += finished.state is not RunState.COMPLETED
-    count_over(shelves, run)
+    shelves.let_expire(run, finished.expires_us)
+    if not finished.lingers:
+        count_over(shelves, run)
     return True
 
 
+def submit(shelves: Shelves, runs: Sequence[RunRecord]) -> None:
+    """Do a store's `submit`."""
+    for run in runs:
+        if run.id not in shelves.runs:
+            kept = copied(run)
+            shelves.keep(kept)
+            shelves.offer(kept, run.available_us or 0)
+
+
+def cancel(shelves: Shelves, request: CancelRequest) -> list[RunRecord | None]:
+    """Do a store's `cancel`."""
+    named = {run_id: shelves.runs.get(run_id) for run_id in request.run_ids}
+    runs = [run for run in named.values() if run is not None and run.state not in TERMINAL]
+    free = [run for run in runs if run.node is None]
+    over = Counter((run.task_id, run.generation) for run in free)
+    ended = Ended(RunState.CANCELLED, request.now_us)
+    moved = followed(
+        shelves, over, {key: [ended] * count for key, count in over.items()}, request.after_run
+    )
+    for run in runs:
+        if run.node is None:
+            queued = run.available_us is None and run.gated_us is None
+            shelves.cancel(run, request.reason, request.now_us)
+            if queued:
+                shelves.leave_queue(run)
+            count_over(shelves, run)
+        elif run.cancel_us is None:
+            shelves.note(run)
+            run.cancel_us = request.now_us
+    move_on(shelves, moved)
+    return [None if run is None else copied(run) for run in map(named.get, request.run_ids)]
+
+
 def count_over(shelves: Shelves, run: RunRecord) -> None:
-    """Count a run that was leased and is over now, and let queued ones of its task go."""
+    """Count a run that is over now; let queued ones of its task go, and the next have its key."""
+    shelves.let_go_of_key(run)
     task = shelves.tasks.get(run.task_id)
     if task is None or task.generation != run.generation:
         return

@@ -53,14 +53,19 @@ def _is_over(shelves: Shelves, task: TaskRecord, request: PruneRequest) -> bool:
 
 
 def _old_runs(shelves: Shelves, request: PruneRequest) -> list[RunRecord]:
-    """Return runs that are over and may be forgotten: aged ones first."""
-    old: dict[str, RunRecord] = {}
+    """Return runs that are over and may be forgotten: expired and aged ones first."""
+    old = {run.id: run for run in shelves.expired(request.now_us, request.limit)}
     for run in shelves.runs.values():
         if len(old) >= request.limit or run.created_us >= request.before_us:
             break
-        if run.state in TERMINAL and (run.finished_us or 0) < request.before_us:
+        aged = run.expires_us is None and (run.finished_us or 0) < request.before_us
+        if aged and _may_go(run):
             old[run.id] = run
     for task_id, kept in request.histories.items():
-        over = [run for run in shelves.runs_of(task_id).values() if run.state in TERMINAL]
+        over = [run for run in shelves.runs_of(task_id).values() if _may_go(run)]
         old.update({run.id: run for run in over[: max(0, len(over) - kept)]})
     return list(islice(old.values(), request.limit))
+
+
+def _may_go(run: RunRecord) -> bool:
+    return run.state in TERMINAL and run.node is None

@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
-from tickwork.model.policies import RunState
+from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, copied
-from tickwork.model.steps import Beat, RecoverReply, RecoverRequest, Verdict
+from tickwork.model.steps import Beat, Ended, RecoverReply, RecoverRequest, Verdict
 from tickwork.stores.shelves.finishing import (
     Key,
     count_over,
+    definition_of,
     followed,
     move_on,
     offer_again,
@@ -51,7 +52,11 @@ def recover(shelves: Shelves, request: RecoverRequest, now_us: int) -> RecoverRe
         for run, verdict in zip(taken, verdicts, strict=True)
         if verdict.state is not RunState.PENDING
     )
-    follows: dict[Key, int] = dict.fromkeys(over, request.now_us)
+    follows: dict[Key, list[Ended]] = {}
+    for run, verdict in zip(taken, verdicts, strict=True):
+        if verdict.state is not RunState.PENDING:
+            ended = Ended(verdict.state, run.finished_us or request.now_us)
+            follows.setdefault((run.task_id, run.generation), []).append(ended)
     moved = followed(shelves, over, follows, request.after_run)
     for run, verdict in zip(taken, verdicts, strict=True):
         _take_over(shelves, run, verdict, request.now_us)
@@ -67,9 +72,9 @@ def recover(shelves: Shelves, request: RecoverRequest, now_us: int) -> RecoverRe
 
 
 def _verdict(shelves: Shelves, run: RunRecord, request: RecoverRequest) -> Verdict:
-    task = shelves.tasks.get(run.task_id)
-    alike = task is not None and task.generation == run.generation
-    return request.decide(copied(run), task.definition if task and alike else None)
+    if run.state in TERMINAL:
+        return Verdict(run.state, run.crashes, run.suspect, run.reason)
+    return request.decide(copied(run), definition_of(shelves, run))
 
 
 def _take_over(shelves: Shelves, run: RunRecord, verdict: Verdict, now_us: int) -> None:
@@ -79,7 +84,8 @@ def _take_over(shelves: Shelves, run: RunRecord, verdict: Verdict, now_us: int) 
     if verdict.state is RunState.PENDING:
         offer_again(shelves, run, now_us if run.due_us is None else run.due_us, now_us)
     else:
-        run.finished_us = now_us
+        if run.finished_us is None:
+            run.finished_us = now_us
         count_over(shelves, run)
 
 
@@ -89,6 +95,9 @@ def _give_back_strays(
     strays = [run for run in shelves.leased[node].values() if run.id not in held]
     for run in strays:
         shelves.unlease(run)
+        if run.state in TERMINAL:
+            count_over(shelves, run)
+            continue
         run.attempt -= 1
         run.started_us = None
         offer_again(shelves, run, now_us if run.due_us is None else run.due_us, now_us)

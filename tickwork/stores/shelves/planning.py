@@ -5,6 +5,7 @@ from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState
 from tickwork.model.records import Leased, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
+    UNREADABLE_AGAIN_US,
     Deferral,
     LeaseReply,
     LeaseRequest,
@@ -15,8 +16,8 @@ from tickwork.model.steps import (
     new_run,
 )
 from tickwork.stores.shelves.editing import line_up
-from tickwork.stores.shelves.finishing import offer_again
-from tickwork.stores.shelves.shelves import Shelves, available_of
+from tickwork.stores.shelves.finishing import definition_of, offer_again
+from tickwork.stores.shelves.shelves import Shelves, available_of, place_of
 
 __all__ = ["lease", "plan"]
 
@@ -79,13 +80,15 @@ class _Planning:
         if isinstance(definition, Unreadable):
             return
         free = self._capacity.get(definition.executor, 0)
-        if planned.state is RunState.PENDING and not planned.queued and free > 0:
+        pending = planned.state is RunState.PENDING
+        if pending and not planned.queued and free > 0 and definition.concurrency_key is None:
             run = new_run(
                 planned, task, request.new_id(), request.now_us, request.node, self._fence
             )
             if shelves.keep(run):
                 self._capacity[definition.executor] = free - 1
                 task.active += 1
+                task.made += 1
                 shelves.leased[request.node][run.id] = run
                 # The one record that isn't a copy: its receiver only reads it, 100,000 a second.
                 self.leased.append(Leased(run, definition))
@@ -104,19 +107,22 @@ def lease(shelves: Shelves, request: LeaseRequest, now_us: int) -> LeaseReply:
     for executor, room in request.capacity.items():
         left = room - (executor in taken)
         found += shelves.available(executor, request, left, suspects=False)
-    found.sort(key=available_of)
+    found.sort(key=place_of)
     fence = shelves.next_fence()
     leased: list[Leased] = []
     deferred: list[tuple[str, Deferral]] = []
     for run in found:
-        task = shelves.tasks.get(run.task_id)
-        if task is None or task.generation != run.generation:
+        definition = definition_of(shelves, run)
+        if definition is None:
             offer_again(shelves, run, available_of(run), now_us)
-        elif isinstance(task.definition, Unreadable):
+        elif isinstance(definition, Unreadable) and run.definition is not None:
+            # No task of that name is to blame; another node may understand it.
+            shelves.offer(run, request.now_us + UNREADABLE_AGAIN_US)
+        elif isinstance(definition, Unreadable):
             shelves.offer(run, available_of(run))
-            deferred.append((task.id, Deferral(task.definition.reason)))
+            deferred.append((run.task_id, Deferral(definition.reason)))
         else:
-            leased.append(_lease(shelves, run, task.definition, request.node, fence))
+            leased.append(_lease(shelves, run, definition, request.node, fence))
     next_us = shelves.next_available(request.eligibility, suspects=request.suspects)
     return LeaseReply(leased, next_us, deferred)
 

@@ -3,20 +3,43 @@
 The memory store has nothing else; the file store writes down what changes here.
 
 The indexes by time are heaps whose entries are never searched for: an entry counts only while the
-record still says the same, and is dropped when it comes up otherwise.
+record still says the same, and is dropped when it comes up otherwise. Runs move from one by time to
+one by rank when their time has come.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
-from heapq import heappop, heappush
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from itertools import count
 
 from tickwork.model.definition import Definition
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
 
-__all__ = ["Shelves", "available_of"]
+__all__ = ["Shelves", "available_of", "place_of"]
+
+
+_CROWD = 1_000
+_Entry = tuple[int, int, str]
+"""When a run becomes available (or its rank), a number that no other entry has, its id."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """The runs of an executor that wait to be leased: `early` by time, `ready` by rank."""
+
+    early: list[_Entry] = field(default_factory=list)
+    ready: list[tuple[int, int, int, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gate:
+    """A key: how many runs hold it, and those that wait for it, by rank and time."""
+
+    holders: int = 0
+    waiting: list[tuple[int, int, int, str]] = field(default_factory=list)
 
 
 class Shelves:
@@ -32,8 +55,10 @@ class Shelves:
         self.queues: dict[tuple[str, int], deque[RunRecord]] = {}
         self._fence = 0
         self._due: list[tuple[int, int, str]] = []
-        self._available: dict[str, list[tuple[int, int, str]]] = {}
-        self._suspects: dict[str, list[tuple[int, int, str]]] = {}
+        self._available: dict[str, _Line] = {}
+        self._suspects: dict[str, _Line] = {}
+        self._gates: dict[str, _Gate] = {}
+        self._expiring: list[tuple[int, str]] = []
         self._order = count()
 
     def next_fence(self) -> int:
@@ -123,10 +148,73 @@ class Shelves:
             del self._histories[run.task_id]
 
     def offer(self, run: RunRecord, available_us: int) -> None:
-        """Make a pending run leasable from an instant on."""
+        """Make a pending run leasable from an instant on, as soon as it holds its key."""
+        run.gated_us = run.available_us = None
+        if run.key is not None and not run.holds_key:
+            run.gated_us = available_us
+            self._wait_at_gate(run)
+            self.open_gate(run.key)
+            return
         run.available_us = available_us
+        self._line_up(run, available_us)
+
+    def _line_up(self, run: RunRecord, available_us: int) -> int:
         shelf = self._suspects if run.suspect else self._available
-        heappush(shelf.setdefault(run.executor, []), (available_us, next(self._order), run.id))
+        line = shelf.setdefault(run.executor, _Line())
+        order = next(self._order)
+        if self._is_crowded(line.early):
+            line.early = [entry for entry in line.early if self._waiting(entry) is not None]
+            heapify(line.early)
+        heappush(line.early, (available_us, order, run.id))
+        return order
+
+    def _is_crowded(self, heap: Sequence[object]) -> bool:
+        """Whether most entries of a heap must be those of runs that don't wait any more."""
+        return len(heap) > _CROWD + 2 * len(self.runs)
+
+    def _wait_at_gate(self, run: RunRecord) -> None:
+        gate = self._gates.setdefault(run.key or "", _Gate())
+        heappush(gate.waiting, (run.rank, run.gated_us or 0, next(self._order), run.id))
+
+    def open_gate(self, key: str) -> None:
+        """Give a key to those that wait for it, as far as the first of them may have it."""
+        gate = self._gates[key]
+        while gate.waiting:
+            _, gated_us, _, run_id = gate.waiting[0]
+            run = self.runs.get(run_id)
+            if run is not None and run.gated_us == gated_us:
+                if gate.holders >= run.key_limit:
+                    return
+                gate.holders += 1
+                self._let_through(run, gated_us)
+            heappop(gate.waiting)
+        if not gate.holders:
+            del self._gates[key]
+
+    def _let_through(self, run: RunRecord, available_us: int) -> None:
+        run.holds_key = True
+        self.offer(run, available_us)
+
+    def let_go_of_key(self, run: RunRecord) -> None:
+        """Have a run that is over hold its key no more, nor wait for it."""
+        waited, run.gated_us = run.gated_us is not None, None
+        if run.key is None:
+            return
+        if run.holds_key:
+            run.holds_key = False
+            self.drop_key(run)
+        elif not waited:
+            return
+        # Also when a run is gone that only waited: the next one may be content with less.
+        self.open_gate(run.key)
+
+    def hold_key(self, run: RunRecord) -> None:
+        """Count a run among the holders of its key."""
+        self._gates.setdefault(run.key or "", _Gate()).holders += 1
+
+    def drop_key(self, run: RunRecord) -> None:
+        """Count a run among them no more."""
+        self._gates[run.key or ""].holders -= 1
 
     def unlease(self, run: RunRecord) -> None:
         """End the lease of a run."""
@@ -138,19 +226,68 @@ class Shelves:
         """End a run that nobody executes."""
         run.state, run.reason = RunState.CANCELLED, reason
         run.finished_us, run.available_us = now_us, None
+        self.let_go_of_key(run)
 
     def queue(self, run: RunRecord) -> None:
         """Line a pending run up behind the others of its task."""
         run.available_us = None
         self.queues.setdefault((run.task_id, run.generation), deque()).append(run)
 
+    def leave_queue(self, run: RunRecord) -> None:
+        """Take a run out of the line behind the others of its task."""
+        key = run.task_id, run.generation
+        queue = self.queues.get(key)
+        if queue is not None and run in queue:
+            queue.remove(run)
+            self.tasks[run.task_id].queued -= 1
+            if not queue:
+                del self.queues[key]
+
+    def note(self, run: RunRecord) -> None:
+        """Be told that a run is about to change in another way than by a method here."""
+
+    def let_expire(self, run: RunRecord, expires_us: int | None) -> None:
+        """Say from when on a run that is over may be forgotten."""
+        run.expires_us = expires_us
+        if expires_us is not None:
+            heappush(self._expiring, (expires_us, run.id))
+            if self._is_crowded(self._expiring):
+                self._expiring = [it for it in self._expiring if it[1] in self.runs]
+                heapify(self._expiring)
+
+    def expired(self, now_us: int, limit: int) -> list[RunRecord]:
+        """Take up to `limit` runs that may be forgotten by now; they must be."""
+        found: list[RunRecord] = []
+        aside = []
+        heap = self._expiring
+        while heap and heap[0][0] <= now_us and len(found) < limit:
+            entry = heappop(heap)
+            run = self.runs.get(entry[1])
+            if run is None or run.expires_us != entry[0]:
+                continue
+            if run.node is None:
+                found.append(run)
+            else:
+                aside.append(entry)
+        for entry in aside:
+            heappush(heap, entry)
+        return found
+
+    def asked(self, node: str) -> list[str]:
+        """Return the runs leased to a node, and not over, whose end was asked for."""
+        return [
+            run.id
+            for run in self.leased.get(node, {}).values()
+            if run.cancel_us is not None and run.state not in TERMINAL
+        ]
+
     def oldest_suspect(self, request: LeaseRequest) -> list[RunRecord]:
-        """Take the suspect that may be leased and has waited longest; none or one."""
+        """Take the suspect that may be leased and comes first; none or one."""
         found: list[RunRecord] = []
         for executor, room in request.capacity.items():
             if room > 0:
                 found += self.available(executor, request, 1, suspects=True)
-        found.sort(key=available_of)
+        found.sort(key=place_of)
         for run in found[1:]:
             self.offer(run, available_of(run))
         return found[:1]
@@ -159,24 +296,29 @@ class Shelves:
         self, executor: str, request: LeaseRequest, limit: int, *, suspects: bool
     ) -> list[RunRecord]:
         """Take up to `limit` runs of an executor that may be leased."""
-        if executor not in request.eligibility.executors:
+        line = (self._suspects if suspects else self._available).get(executor)
+        if line is None or executor not in request.eligibility.executors:
             return []
-        shelf = self._suspects if suspects else self._available
-        heap = shelf.get(executor, [])
-        now_us, eligibility, only = request.now_us, request.eligibility, request.only
+        early, ready = line.early, line.ready
+        eligibility, only = request.eligibility, request.only
+        while early and early[0][0] <= request.now_us:
+            entry = heappop(early)
+            run = self._waiting(entry)
+            if run is not None:
+                heappush(ready, (run.rank, *entry))
         found: list[RunRecord] = []
         aside = []
-        while heap and heap[0][0] <= now_us and len(found) < limit:
-            entry = heappop(heap)
-            run = self._waiting(entry)
+        while ready and len(found) < limit:
+            place = heappop(ready)
+            run = self._waiting(place[1:])
             if run is None:
                 continue
             if self._excluded(run, eligibility) or (only is not None and run.id not in only):
-                aside.append(entry)
+                aside.append(place)
             else:
                 found.append(run)
-        for entry in aside:
-            heappush(heap, entry)
+        for place in aside:
+            heappush(ready, place)
         return found
 
     def next_available(self, eligibility: Eligibility, *, suspects: bool) -> int | None:
@@ -184,27 +326,47 @@ class Shelves:
         nearest: int | None = None
         for shelf in (self._available, self._suspects) if suspects else (self._available,):
             for executor in eligibility.executors & shelf.keys():
-                available_us = self._first_of(shelf[executor], eligibility)
+                line = shelf[executor]
+                available_us = self._first_ready(line, eligibility)
+                if available_us is None:
+                    available_us = self._first_early(line.early, eligibility)
                 if available_us is not None and (nearest is None or available_us < nearest):
                     nearest = available_us
         return nearest
 
-    def _first_of(self, heap: list[tuple[int, int, str]], eligibility: Eligibility) -> int | None:
-        aside: list[tuple[int, int, str]] = []
+    def _first_ready(self, line: _Line, eligibility: Eligibility) -> int | None:
+        """Return since when a run that may be leased has waited, one of the lowest rank."""
+        aside = []
         found: int | None = None
-        while heap and found is None:
-            run = self._waiting(heap[0])
+        while line.ready and found is None:
+            place = line.ready[0]
+            run = self._waiting(place[1:])
             if run is None:
-                heappop(heap)
+                heappop(line.ready)
             elif self._excluded(run, eligibility):
-                aside.append(heappop(heap))
+                aside.append(heappop(line.ready))
             else:
-                found = heap[0][0]
-        for entry in aside:
-            heappush(heap, entry)
+                found = place[1]
+        for place in aside:
+            heappush(line.ready, place)
         return found
 
-    def _waiting(self, entry: tuple[int, int, str]) -> RunRecord | None:
+    def _first_early(self, early: list[_Entry], eligibility: Eligibility) -> int | None:
+        aside: list[_Entry] = []
+        found: int | None = None
+        while early and found is None:
+            run = self._waiting(early[0])
+            if run is None:
+                heappop(early)
+            elif self._excluded(run, eligibility):
+                aside.append(heappop(early))
+            else:
+                found = early[0][0]
+        for entry in aside:
+            heappush(early, entry)
+        return found
+
+    def _waiting(self, entry: _Entry) -> RunRecord | None:
         run = self.runs.get(entry[2])
         waits = run is not None and run.state is RunState.PENDING and run.available_us == entry[0]
         return run if waits else None
@@ -220,6 +382,11 @@ class Shelves:
 def available_of(run: RunRecord) -> int:
     """Return when a pending run that may be leased became available."""
     return run.available_us or 0
+
+
+def place_of(run: RunRecord) -> tuple[int, int]:
+    """Return what orders runs that may be leased."""
+    return run.rank, available_of(run)
 
 
 def _is_eligible(task: TaskRecord, eligibility: Eligibility) -> bool:

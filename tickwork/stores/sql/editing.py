@@ -1,6 +1,7 @@
 """Adding and changing tasks in SQL."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -9,6 +10,8 @@ from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord, TaskRecord, copied
 from tickwork.model.steps import TASK_REMOVED, Edit, Edited
+from tickwork.stores.sql.gates import NO_KEY, Keys, lock_gates, open_gates
+from tickwork.stores.sql.making import make_runs
 from tickwork.stores.sql.rows import run_of, task_of
 from tickwork.stores.sql.session import Session, chunks
 
@@ -117,7 +120,7 @@ def _apply(  # noqa: PLR0917  as above
     if edit.unchanged:
         return Edited(existing)
     # Runs that an edit adds still belong to the task that was there.
-    made = session.make_runs(connection, existing, edit, new_id)
+    made = make_runs(session, connection, existing, edit, new_id)
     task = None if edit.task is None else copied(edit.task)
     stays = task is not None and task.generation == existing.generation
     reason = edit.cancel_pending
@@ -131,6 +134,7 @@ def _apply(  # noqa: PLR0917  as above
         return Edited(None, made)
     if stays:
         task.active, task.queued = existing.active, existing.queued
+        task.made = existing.made
     task.revision = existing.revision + 1
     session.update_task(connection, task)
     return Edited(task, made)
@@ -138,7 +142,8 @@ def _apply(  # noqa: PLR0917  as above
 
 def _existing_run(session: Session, connection: Connection, run_id: str) -> RunRecord:
     runs = session.tables.runs
-    return run_of(connection.execute(select(runs).where(runs.c.id == run_id)).one())
+    found = connection.execute(select(*session.run).where(runs.c.id == run_id)).one()
+    return run_of(found, session.environment.codec)
 
 
 def _cancel_pending(
@@ -146,20 +151,35 @@ def _cancel_pending(
 ) -> None:
     """Cancel what is pending and not leased, and count it on the record of its task."""
     runs = session.tables.runs
+    mine = (
+        runs.c.task_id == task.id,
+        runs.c.generation == task.generation,
+        runs.c.state == RunState.PENDING.value,
+        runs.c.node.is_(None),
+    )
+    keys = _keys(session, connection, mine)
     task.active -= connection.execute(
         update(runs)
-        .where(
-            runs.c.task_id == task.id,
-            runs.c.generation == task.generation,
-            runs.c.state == RunState.PENDING.value,
-            runs.c.node.is_(None),
-        )
+        .where(*mine)
         .values(
             state=RunState.CANCELLED.value,
             reason=reason,
             finished_us=session.environment.now_us(),
             available_us=None,
             queued_us=None,
+            **NO_KEY,
         )
     ).rowcount
     task.queued = 0
+    open_gates(session, connection, keys)
+
+
+def _keys(session: Session, connection: Connection, which: tuple[Any, ...]) -> Keys:
+    """Return the keys that some runs hold or wait for, and will until we have decided."""
+    runs = session.tables.runs
+    keyed = select(runs.c.id).where(*which, runs.c.key.is_not(None)).limit(1)
+    if connection.execute(keyed).scalar() is None:
+        return Keys()
+    lock_gates(session, connection)
+    found = connection.execute(select(runs.c.held_key, runs.c.awaited_key).where(*which)).all()
+    return Keys(held or awaited for held, awaited in found if held or awaited)

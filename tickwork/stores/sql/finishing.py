@@ -1,30 +1,41 @@
 """Writing what happened to leased runs, in SQL.
 
-Nearly always all leases of a batch still hold, so it is written under that condition, with a few
-statements for all rows, and only if the database says that fewer rows were touched is it taken
-back and done again after looking which leases were lost.
+Nearly always all leases of a batch still hold, and none of its runs holds a key. So it is written
+under that condition, with a few statements for all rows, and only if the database says that fewer
+rows were touched is it taken back and done again after looking at each run.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, case, func, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    case,
+    func,
+    null,
+    update,
+)
 
-from tickwork.model.definition import Unreadable
 from tickwork.model.policies import TERMINAL, RunState
-from tickwork.model.records import TaskRecord
-from tickwork.model.steps import TASK_REMOVED, Batch, Finished, GivenBack, Mark
+from tickwork.model.steps import Batch, Ended, Finished, GivenBack, Mark, Note
+from tickwork.stores.sql.following import Ends, let_go
+from tickwork.stores.sql.gates import Keys
 from tickwork.stores.sql.many import New
-from tickwork.stores.sql.rows import task_of, word_of
-from tickwork.stores.sql.session import Session, chunks, named
+from tickwork.stores.sql.orphans import end_orphans
+from tickwork.stores.sql.rows import word_of
+from tickwork.stores.sql.session import Session
+from tickwork.stores.sql.sorting import sorted_out
 
-__all__ = ["finish", "let_go"]
+__all__ = ["finish"]
 
-_TERMINAL = frozenset(state.value for state in TERMINAL)
+_OVER = sorted(state.value for state in TERMINAL)
 
 
-class _LeaseLostError(Exception):
+class _UnexpectedError(Exception):
     """Fewer rows were touched than the batch has entries."""
 
 
@@ -34,27 +45,57 @@ def finish(session: Session, batch: Batch) -> frozenset[str]:
         with session.database.writing() as connection:
             _write(session, connection, batch)
             return frozenset()
-    except _LeaseLostError:
+    except _UnexpectedError:
         pass
     with session.database.writing() as connection:
-        holding, rejected = _sorted_out(session, connection, batch)
-        _write(session, connection, holding)
+        holding, keys, rejected = sorted_out(session, connection, batch)
+        _write(session, connection, holding, keys)
         return rejected
 
 
-def _write(session: Session, connection: Connection, batch: Batch) -> None:
+def _write(
+    session: Session, connection: Connection, batch: Batch, keys: Keys | None = None
+) -> None:
+    """Write a batch; without `keys`, those of the runs that are over by it, none may hold one."""
+    _write_notes(session, connection, batch.notes)
     _write_marks(session, connection, batch.marks)
     for given_back in _alike(batch.given_back):
         _write_given_back(session, connection, given_back)
     if batch.given_back:
         session.database.hint(connection)
-        session.end_orphans(connection, [each.run_id for each in batch.given_back])
-    _write_finished(session, connection, batch.finished)
-    over = Counter((each.task_id, each.generation) for each in batch.finished)
-    follows = {
-        (each.task_id, each.generation): each.finished_us for each in batch.finished if each.follows
-    }
-    let_go(session, connection, over, follows, batch.after_run)
+        end_orphans(session, connection, [each.run_id for each in batch.given_back])
+    _write_lingering(session, connection, [each for each in batch.finished if each.lingers])
+    over = [each for each in batch.finished if not each.lingers]
+    _write_finished(session, connection, over, may_hold=keys is not None)
+    ends = Ends(batch.after_run, keys=keys or Keys())
+    ends.over = Counter((each.task_id, each.generation) for each in over if each.generation)
+    for each in over:
+        if each.follows and each.generation:
+            ended = Ended(each.state, each.finished_us)
+            ends.follows.setdefault((each.task_id, each.generation), []).append(ended)
+    let_go(session, connection, ends)
+
+
+def _write_notes(session: Session, connection: Connection, notes: Sequence[Note]) -> None:
+    runs = session.tables.runs
+    last: dict[tuple[str, int], Note] = {}
+    for note in notes:
+        before = last.get((note.run_id, note.fence), note)
+        last[note.run_id, note.fence] = note._replace(
+            progress=note.progress or before.progress, log=note.log or before.log
+        )
+
+    def make(new: New) -> Update:
+        return (
+            update(runs)
+            .where(runs.c.id == new["its_id"], runs.c.fence == new["its_fence"])
+            .values(
+                progress=func.coalesce(new["progress"], runs.c.progress),
+                log=func.coalesce(new["log"], runs.c.log),
+            )
+        )
+
+    session.update(connection, ("its_id", "its_fence", "progress", "log"), make, [*last.values()])
 
 
 def _alike(given_back: Sequence[GivenBack]) -> list[list[GivenBack]]:
@@ -74,9 +115,14 @@ def _held(session: Session) -> tuple[Any, ...]:
     )
 
 
+def _goes_on(session: Session) -> list[ColumnElement[bool]]:
+    """Return the conditions under which a run isn't over; no `in`, which goes for one row only."""
+    return [session.tables.runs.c.state != word for word in _OVER]
+
+
 def _all_touched(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
     if rows and connection.execute(statement, rows).rowcount != len(rows):
-        raise _LeaseLostError
+        raise _UnexpectedError
 
 
 def _write_marks(session: Session, connection: Connection, marks: Sequence[Mark]) -> None:
@@ -92,7 +138,7 @@ def _write_marks(session: Session, connection: Connection, marks: Sequence[Mark]
                 # A start that is written down already stays as it is. Before the state is changed:
                 # MySQL goes by what it has changed already.
                 (runs.c.started_us, started_us),
-                (runs.c.state, RunState.RUNNING.value),
+                (runs.c.state, case((waits, RunState.RUNNING.value), else_=runs.c.state)),
             )
         ),
     )
@@ -110,7 +156,8 @@ def _write_given_back(
     values: dict[str, Any] = {
         "state": RunState.PENDING.value,
         "node": None,
-        "available_us": bindparam("b_available_us"),
+        # Whoever asked for its end needn't wait for what it waits for.
+        "available_us": func.coalesce(runs.c.cancel_us, bindparam("b_available_us")),
         "reason": bindparam("b_reason"),
     }
     if not given_back[0].started:
@@ -127,33 +174,64 @@ def _write_given_back(
         }
         for each in given_back
     ]
-    _all_touched(connection, update(runs).where(*_held(session)).values(values), rows)
+    held = (*_held(session), *_goes_on(session))
+    _all_touched(connection, update(runs).where(*held).values(values), rows)
 
 
-def _write_finished(session: Session, connection: Connection, finished: list[Finished]) -> None:
+def _write_lingering(session: Session, connection: Connection, lingering: list[Finished]) -> None:
+    runs = session.tables.runs
+    new: New = {key: bindparam(f"b_{key}") for key in _FINISHED}
+    its = (runs.c.id == new["its_id"], runs.c.fence == new["its_fence"])
+    held = (*its, runs.c.node.is_not(None), *_goes_on(session))
+    values = {**_ended(session, new), "expires_us": new["expires_us"]}
+    rows = [dict(zip(_FINISHED, each, strict=True)) for each in _finished_rows(lingering)]
+    named = [{f"b_{key}": value for key, value in row.items()} for row in rows]
+    _all_touched(connection, update(runs).where(*held).values(values), named)
+
+
+def _write_finished(
+    session: Session, connection: Connection, finished: list[Finished], *, may_hold: bool
+) -> None:
     runs = session.tables.runs
 
-    def make(new: New) -> Update:
-        return (
-            update(runs)
-            .where(
-                runs.c.id == new["its_id"],
-                runs.c.fence == new["its_fence"],
-                runs.c.node.is_not(None),
-            )
-            .values(
-                state=new["state"],
-                node=null(),
-                started_us=func.coalesce(new["started_us"], runs.c.started_us),
-                finished_us=new["finished_us"],
-                result=new["result"],
-                errors=func.coalesce(new["errors"], runs.c.errors),
-                failures=runs.c.failures + new["failed"],
-                reason=new["reason"],
-            )
-        )
+    def write(new: New) -> Update:
+        its = (runs.c.id == new["its_id"], runs.c.fence == new["its_fence"])
+        values = {**_ended(session, new), "node": null()}
+        return update(runs).where(*its, runs.c.node.is_not(None)).values(values)
 
-    rows = [
+    def write_any(new: New) -> Update:
+        return write(new).values(held_key=null(), expires_us=new["expires_us"])
+
+    def write_keyless(new: New) -> Update:
+        return write(new).where(runs.c.held_key.is_(None)).values(expires_us=new["expires_us"])
+
+    def write_plain(new: New) -> Update:
+        return write(new).where(runs.c.held_key.is_(None), runs.c.expires_us.is_(None))
+
+    # Each index on what is written takes its time, even if nothing comes of it.
+    plain = all(each.expires_us is None for each in finished)
+    make = write_any if may_hold else write_plain if plain else write_keyless
+    rows = _finished_rows(finished)
+    if session.update(connection, _FINISHED, make, rows) != len(rows):
+        raise _UnexpectedError
+
+
+def _ended(session: Session, new: New) -> dict[str, Any]:
+    """Return what becomes of a run that is over."""
+    runs = session.tables.runs
+    return {
+        "state": new["state"],
+        "started_us": func.coalesce(new["started_us"], runs.c.started_us),
+        "finished_us": new["finished_us"],
+        "result": new["result"],
+        "errors": func.coalesce(new["errors"], runs.c.errors),
+        "failures": runs.c.failures + new["failed"],
+        "reason": new["reason"],
+    }
+
+
+def _finished_rows(finished: list[Finished]) -> list[tuple[Any, ...]]:
+    return [
         (
             each.run_id,
             each.fence,
@@ -164,11 +242,10 @@ def _write_finished(session: Session, connection: Connection, finished: list[Fin
             each.errors,
             int(each.errors is not None and each.state is not RunState.COMPLETED),
             each.reason,
+            each.expires_us,
         )
         for each in finished
     ]
-    if session.update(connection, _FINISHED, make, rows) != len(rows):
-        raise _LeaseLostError
 
 
 _FINISHED = (
@@ -181,140 +258,6 @@ _FINISHED = (
     "errors",
     "failed",
     "reason",
+    "expires_us",
 )
-
-
-def _sorted_out(
-    session: Session, connection: Connection, batch: Batch
-) -> tuple[Batch, frozenset[str]]:
-    """Return the part of a batch that still holds its leases, and the ids whose lease was lost.
-
-    What was written by an earlier, identical call is in neither.
-    """
-    runs = session.tables.runs
-    entries: list[Mark | GivenBack | Finished] = [*batch.marks, *batch.given_back, *batch.finished]
-    rows: dict[str, Any] = {}
-    for some in chunks([each.run_id for each in entries]):
-        found = select(
-            runs.c.id, runs.c.fence, runs.c.node, runs.c.state, runs.c.finished_us, runs.c.reason
-        ).where(runs.c.id.in_(some))
-        rows.update({row.id: row for row in connection.execute(found.with_for_update())})
-    holding = Batch(batch.after_run)
-    rejected = set()
-    ended: dict[str, GivenBack | Finished] = {}
-    for each in entries:
-        row = rows.get(each.run_id)
-        if row is None or row.fence != each.fence:
-            rejected.add(each.run_id)
-        elif each.run_id in ended:
-            # Named twice: the first ended the lease, the same again changes nothing.
-            if each != ended[each.run_id]:
-                rejected.add(each.run_id)
-        elif row.node is not None:
-            _add(holding, each)
-            if not isinstance(each, Mark):
-                ended[each.run_id] = each
-        elif not _was_written(row, each):
-            rejected.add(each.run_id)
-    return holding, frozenset(rejected)
-
-
-def _add(batch: Batch, entry: Mark | GivenBack | Finished) -> None:
-    if isinstance(entry, Mark):
-        batch.marks.append(entry)
-    elif isinstance(entry, GivenBack):
-        batch.given_back.append(entry)
-    else:
-        batch.finished.append(entry)
-
-
-def _was_written(row: Any, entry: Mark | GivenBack | Finished) -> bool:
-    if isinstance(entry, Finished):
-        return bool(row.state == entry.state.value and row.finished_us == entry.finished_us)
-    # One given back whose task was gone is over by that.
-    over = row.state in _TERMINAL and row.reason != TASK_REMOVED
-    return isinstance(entry, GivenBack) and not over
-
-
-def let_go(  # noqa: PLR0917  one step of two others, in their transaction
-    session: Session,
-    connection: Connection,
-    over: Counter[tuple[str, int]],
-    follows: Mapping[tuple[str, int], int],
-    after_run: Callable[[TaskRecord, int], None],
-) -> None:
-    """Let tasks go on of which some runs (`over`, by id and generation) have ended."""
-    if not over:
-        return
-    tasks = session.tables.tasks
-    standing = _locked(session, connection, sorted({task_id for task_id, _ in over}))
-
-    def make(new: New) -> Update:
-        return (
-            update(tasks)
-            .where(tasks.c.id == new["its_id"], tasks.c.generation == new["its_generation"])
-            .values(active=tasks.c.active - new["over"])
-        )
-
-    rows = [(*key, count) for key, count in sorted(over.items())]
-    session.update(connection, ("its_id", "its_generation", "over"), make, rows)
-    going_on = [
-        row.id
-        for row in standing
-        if (row.id, row.generation) in over and (row.queued or (row.id, row.generation) in follows)
-    ]
-    if going_on:
-        session.database.hint(connection)
-    for some in chunks(going_on):
-        for row in connection.execute(select(tasks).where(tasks.c.id.in_(some))).all():
-            task = task_of(row, session.environment.codec)
-            followed_us = follows.get((task.id, task.generation))
-            _go_on(session, connection, task, followed_us, after_run)
-
-
-def _locked(session: Session, connection: Connection, task_ids: Sequence[str]) -> Sequence[Any]:
-    """Lock tasks, in one order: two who lock the same ones never wait for each other."""
-    tasks = session.tables.tasks
-    found = (
-        select(tasks.c.id, tasks.c.generation, tasks.c.queued)
-        .where(tasks.c.id.in_(named(session, "ids", task_ids)))
-        .order_by(tasks.c.id)
-        .with_for_update()
-    )
-    return connection.execute(found).all()
-
-
-def _go_on(  # noqa: PLR0917  as above
-    session: Session,
-    connection: Connection,
-    task: TaskRecord,
-    finished_us: int | None,
-    after_run: Callable[[TaskRecord, int], None],
-) -> None:
-    if task.queued:
-        _release(session, connection, task)
-    if finished_us is not None and not isinstance(task.definition, Unreadable):
-        after_run(task, finished_us)
-        task.revision += 1
-    session.update_task(connection, task)
-
-
-def _release(session: Session, connection: Connection, task: TaskRecord) -> None:
-    """Make as many queued runs available as may run now; the oldest first."""
-    definition = task.definition
-    limit = 1 if isinstance(definition, Unreadable) else definition.max_instances
-    runs = session.tables.runs
-    room = limit - (task.active - task.queued)
-    if room <= 0:
-        return
-    queued = runs.c.queued_us.is_not(None)
-    mine = (runs.c.task_id == task.id, runs.c.generation == task.generation, queued)
-    longest = select(runs.c.id).where(*mine).order_by(runs.c.queued_us, runs.c.id).limit(room)
-    free = list(connection.execute(longest).scalars())
-    task.queued = task.queued - len(free) if len(free) == room else 0
-    for some in chunks(free):
-        connection.execute(
-            update(runs)
-            .where(runs.c.id.in_(some))
-            .values(available_us=runs.c.queued_us, queued_us=None)
-        )
+"""What `_finished_rows` returns."""

@@ -81,15 +81,15 @@ def get_run(session: Session, run_id: str) -> RunRecord | None:
     """Do a reader's `get_run`."""
     runs = session.tables.runs
     with session.database.reading() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
-        return None if row is None else run_of(row)
+        row = connection.execute(select(*session.run).where(runs.c.id == run_id)).one_or_none()
+        return None if row is None else run_of(row, session.environment.codec)
 
 
 def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Do a reader's `find_runs`."""
     runs = session.tables.runs
     # Ids of runs begin with the time of their creation.
-    statement = select(runs).order_by(runs.c.id.desc())
+    statement = select(*session.run).order_by(runs.c.id.desc())
     if query.task_id is not None:
         statement = statement.where(runs.c.task_id == query.task_id)
     if query.states is not None:
@@ -102,7 +102,7 @@ def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
         statement = statement.where(runs.c.created_us <= query.until_us)
     with session.database.reading() as connection:
         rows = connection.execute(statement.limit(query.limit).offset(query.offset)).all()
-        return [run_of(row) for row in rows]
+        return [run_of(row, session.environment.codec) for row in rows]
 
 
 def nodes(session: Session) -> list[NodeRecord]:
@@ -132,7 +132,7 @@ def prune(session: Session, request: PruneRequest) -> int:
     with session.database.writing() as connection:
         gone = 0
         for some in chunks(old):
-            over = (runs.c.id.in_(some), runs.c.state.in_(_OVER))
+            over = (runs.c.id.in_(some), runs.c.state.in_(_OVER), runs.c.node.is_(None))
             gone += connection.execute(delete(runs).where(*over)).rowcount
         for some in chunks(finished):
             done = (tasks.c.id.in_(some), tasks.c.state == ScheduleState.FINISHED.value)
@@ -141,14 +141,15 @@ def prune(session: Session, request: PruneRequest) -> int:
 
 
 def _old_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
-    old = dict.fromkeys(_aged_runs(session, connection, request))
+    old = dict.fromkeys(_expired_runs(session, connection, request))
+    old |= dict.fromkeys(_aged_runs(session, connection, request))
     runs = session.tables.runs
     for task_id, kept in request.histories.items():
         if len(old) >= request.limit:
             break
         beyond = (
             select(runs.c.id)
-            .where(runs.c.task_id == task_id, runs.c.state.in_(_OVER))
+            .where(runs.c.task_id == task_id, runs.c.state.in_(_OVER), runs.c.node.is_(None))
             .order_by(runs.c.id.desc())
             .offset(kept)
             # The newest ones: without a limit, MySQL knows no offset.
@@ -159,12 +160,20 @@ def _old_runs(session: Session, connection: Connection, request: PruneRequest) -
     return list(old)[: request.limit]
 
 
+def _expired_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
+    runs = session.tables.runs
+    expired = runs.c.expires_us <= request.now_us, runs.c.node.is_(None)
+    first = select(runs.c.id).where(*expired).order_by(runs.c.expires_us).limit(request.limit)
+    return list(connection.execute(first).scalars())
+
+
 def _aged_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
     """Return runs that ended long ago, reading no more than the oldest runs that there are."""
     runs = session.tables.runs
-    oldest = select(runs.c.id, runs.c.created_us, runs.c.finished_us, runs.c.state).order_by(
-        runs.c.id
-    )
+    columns = ("id", "created_us", "finished_us", "state", "node")
+    # Those that expire on their own are passed over, as long as they are no sign to stop.
+    told = or_(runs.c.expires_us.is_(None), runs.c.created_us >= request.before_us)
+    oldest = select(*(runs.c[name] for name in columns)).where(told).order_by(runs.c.id)
     aged: list[str] = []
     last = ""
     while True:
@@ -173,7 +182,8 @@ def _aged_runs(session: Session, connection: Connection, request: PruneRequest) 
             # Ids begin with the time of creation: all further runs are younger.
             if len(aged) >= request.limit or row.created_us >= request.before_us:
                 return aged
-            if row.state in _OVER and (row.finished_us or 0) < request.before_us:
+            over = row.state in _OVER and row.node is None
+            if over and (row.finished_us or 0) < request.before_us:
                 aged.append(row.id)
         if len(found) < CHUNK:
             return aged

@@ -43,7 +43,7 @@ New = Mapping[str, ColumnElement[Any]]
 
 Row = Sequence[Any]
 
-_TEXTS = {"its_id", "node", "state", "result", "errors", "reason"}
+_TEXTS = {"its_id", "node", "state", "result", "errors", "reason", "progress", "log"}
 """The keys of updates whose values are texts; the others are numbers."""
 
 _FROM = 3

@@ -4,20 +4,29 @@ A run's lease lasts as long as its node's: one row is renewed for all of them. A
 somebody has written so (`expires_us` of 0); from then on it can't renew, whatever its clock says.
 """
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from tickwork.model.policies import RunState
+from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, copied
-from tickwork.model.steps import TASK_REMOVED, Beat, RecoverReply, RecoverRequest
-from tickwork.stores.sql.finishing import let_go
+from tickwork.model.steps import (
+    TASK_REMOVED,
+    Beat,
+    Ended,
+    RecoverReply,
+    RecoverRequest,
+    Verdict,
+)
+from tickwork.stores.sql.following import Ends, let_go
+from tickwork.stores.sql.gates import Keys
 from tickwork.stores.sql.rows import node_row, run_of
 from tickwork.stores.sql.session import Session
 
 __all__ = ["beat", "recover"]
+
+_OVER = frozenset(state.value for state in TERMINAL)
 
 
 def beat(session: Session, node: NodeRecord, lease_us: int, *, leaving: bool) -> Beat:
@@ -56,17 +65,19 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
     with session.database.writing() as connection:
         recovered: list[RunRecord] = []
         dead = list(connection.execute(looking.with_for_update(skip_locked=True)).scalars())
+        ends = Ends(request.after_run)
         more = False
         for node_id in dead:
             connection.execute(update(nodes).where(nodes.c.id == node_id).values(expires_us=0))
             room = request.limit - len(recovered)
             # One more than there is room for is only looked at, to know whether it is there.
             runs = _leased_to(session, connection, node_id, room + 1)
-            recovered += _take_over(session, connection, runs[:room], request)
+            recovered += _take_over(session, connection, runs[:room], request, ends)
             if len(runs) > room:
                 more = True
             else:
                 connection.execute(delete(nodes).where(nodes.c.id == node_id))
+        let_go(session, connection, ends)
         if request.held is not None:
             recovered += _give_back_strays(session, connection, request)
         if recovered:
@@ -77,54 +88,85 @@ def recover(session: Session, request: RecoverRequest) -> RecoverReply:
 def _leased_to(
     session: Session, connection: Connection, node_id: str, limit: int | None = None
 ) -> list[Row[Any]]:
-    """Return the runs of a node, with the definitions of those whose task is there."""
+    """Return the runs of a node, with the definitions of those that have one, or whose task has."""
     runs = session.tables.runs
     found = (
-        select(runs, session.definition_of_run().label("definition"))
+        select(*session.run, session.definition_of_run().label("executed"))
         .where(runs.c.node == node_id)
         .order_by(runs.c.id)
         .limit(limit)
         .with_for_update()
     )
-    return list(connection.execute(found).all())
+    return [*connection.execute(found)]
 
 
-def _take_over(
-    session: Session, connection: Connection, rows: list[Row[Any]], request: RecoverRequest
+def _take_over(  # noqa: PLR0917  a part of `recover`, in its transaction
+    session: Session,
+    connection: Connection,
+    rows: list[Row[Any]],
+    request: RecoverRequest,
+    ends: Ends,
 ) -> list[RunRecord]:
     recovered = []
-    over: Counter[tuple[str, int]] = Counter()
+    codec = session.environment.codec
     for row in rows:
-        run = run_of(row)
-        text = row.definition
-        definition = None if text is None else session.environment.codec.read(text)
-        verdict = request.decide(copied(run), definition)
-        run.state, run.crashes = verdict.state, verdict.crashes
-        run.suspect, run.reason, run.node = verdict.suspect, verdict.reason, None
-        if verdict.state is RunState.PENDING:
-            _offer_again(run, request, orphaned=text is None)
+        run = run_of(row, codec)
+        if row.state in _OVER:
+            _end_lingering(session, connection, run, ends)
         else:
-            run.finished_us = request.now_us
-            over[run.task_id, run.generation] += 1
-        _write(session, connection, run)
+            definition = None if row.executed is None else codec.read(row.executed)
+            verdict = request.decide(copied(run), definition)
+            _apply(run, verdict, request.now_us, orphaned=row.executed is None)
+            if verdict.state is not RunState.PENDING:
+                ends.add(run.task_id, run.generation, Ended(run.state, request.now_us))
+            _write(session, connection, run, ends.keys)
         recovered.append(run)
-    follows = dict.fromkeys(over, request.now_us)
-    let_go(session, connection, over, follows, request.after_run)
     return recovered
 
 
-def _offer_again(run: RunRecord, request: RecoverRequest, *, orphaned: bool) -> None:
+def _apply(run: RunRecord, verdict: Verdict, now_us: int, *, orphaned: bool) -> None:
+    run.state, run.crashes = verdict.state, verdict.crashes
+    run.suspect, run.reason, run.node = verdict.suspect, verdict.reason, None
+    if verdict.state is RunState.PENDING:
+        _offer_again(run, now_us, orphaned=orphaned)
+    else:
+        run.finished_us = now_us
+
+
+def _end_lingering(
+    session: Session, connection: Connection, run: RunRecord, ends: Ends, *, follows: bool = True
+) -> None:
+    """Count a run as over now that was over before; what is written of it stays."""
+    runs = session.tables.runs
+    mine = runs.c.id == run.id
+    connection.execute(update(runs).where(mine).values(node=None, held_key=None))
+    ended = Ended(run.state, run.finished_us or 0) if follows else None
+    ends.add(run.task_id, run.generation, ended)
+    _let_go_of_key(run, ends.keys)
+    run.node = None
+
+
+def _let_go_of_key(run: RunRecord, keys: Keys) -> None:
+    if run.holds_key and run.key is not None:
+        keys[run.key] += 1
+        run.holds_key = False
+
+
+def _offer_again(run: RunRecord, now_us: int, *, orphaned: bool) -> None:
     """Make a run pending again; one whose task is gone meanwhile is over."""
     if orphaned:
         run.state, run.reason = RunState.CANCELLED, TASK_REMOVED
-        run.finished_us = request.now_us
+        run.finished_us = now_us
     else:
         run.state = RunState.PENDING
-        run.available_us = request.now_us if run.due_us is None else run.due_us
+        run.available_us = now_us if run.due_us is None else run.due_us
 
 
-def _write(session: Session, connection: Connection, run: RunRecord) -> None:
+def _write(session: Session, connection: Connection, run: RunRecord, keys: Keys) -> None:
+    """Write what became of a run; if it is over, add the key that it held to `keys`."""
     runs = session.tables.runs
+    if run.state in TERMINAL:
+        _let_go_of_key(run, keys)
     connection.execute(
         update(runs)
         .where(runs.c.id == run.id)
@@ -138,6 +180,7 @@ def _write(session: Session, connection: Connection, run: RunRecord) -> None:
             available_us=run.available_us,
             started_us=run.started_us,
             finished_us=run.finished_us,
+            held_key=run.key if run.holds_key else None,
         )
     )
 
@@ -146,13 +189,18 @@ def _give_back_strays(
     session: Session, connection: Connection, request: RecoverRequest
 ) -> list[RunRecord]:
     strays = []
+    ends = Ends(request.after_run)
     for row in _leased_to(session, connection, request.node):
         if row.id in (request.held or ()):
             continue
-        run = run_of(row)
-        run.node, run.started_us = None, None
-        run.attempt -= 1
-        _offer_again(run, request, orphaned=row.definition is None)
-        _write(session, connection, run)
+        run = run_of(row, session.environment.codec)
+        if row.state in _OVER:
+            _end_lingering(session, connection, run, ends, follows=False)
+        else:
+            run.node, run.started_us = None, None
+            run.attempt -= 1
+            _offer_again(run, request.now_us, orphaned=row.executed is None)
+            _write(session, connection, run, ends.keys)
         strays.append(run)
+    let_go(session, connection, ends)
     return strays

@@ -8,17 +8,24 @@ from typing import Any
 from sqlalchemy import Row
 
 from tickwork.model.definition import Definition, DefinitionCodec
+from tickwork.model.documents import definition_text
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 
 __all__ = [
     "NEW_RUN",
     "PLANABLE",
+    "RUN",
+    "SPECIAL_NEW_RUN",
+    "SUBMITTED_RUN",
+    "is_special",
     "new_run_row",
     "node_of",
     "node_row",
     "planable_of",
     "run_of",
+    "special_new_run_row",
+    "submitted_run_row",
     "task_of",
     "task_row",
     "word_of",
@@ -31,7 +38,14 @@ _WORDS: dict[str, str] = {
     word: word.value for kind in (RunState, ScheduleState, Source) for word in kind
 }
 
-_RUN_COLUMNS = tuple(each.name for each in fields(RunRecord))
+_PLAIN_IN_RUN = tuple(
+    each.name
+    for each in fields(RunRecord)
+    if each.name not in {"state", "source", "exact", "suspect", "definition", "holds_key"}
+)
+
+RUN = (*_PLAIN_IN_RUN, "state", "source", "exact", "suspect", "definition", "held_key")
+"""The columns of a run that its record is made of."""
 
 PLANABLE = (
     "id",
@@ -46,6 +60,7 @@ PLANABLE = (
     "catchup_us",
     "active",
     "queued",
+    "made",
 )
 """The columns of a task that planning needs."""
 
@@ -60,6 +75,8 @@ _SAME_IN_TASK = (
     "catchup_us",
     "active",
     "queued",
+    "made",
+    "streak",
     "declared",
     "problem",
     "paused_reason",
@@ -92,6 +109,7 @@ def planable_of(row: Sequence[Any], codec: DefinitionCodec) -> TaskRecord:
         catchup_us=row[9],
         active=row[10],
         queued=row[11],
+        made=row[12],
     )
 
 
@@ -120,17 +138,21 @@ def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[
     }
 
 
-def run_of(row: Row[Any]) -> RunRecord:
-    """Return the record of a run's row."""
-    mapping = row._mapping  # noqa: SLF001  SQLAlchemy's documented name
-    data = {name: mapping[name] for name in _RUN_COLUMNS}
-    data["state"] = _RUN_STATES.get(row.state, RunState.LOST)
-    data["source"] = _SOURCES.get(row.source, Source.SCHEDULED)
+def run_of(row: Row[Any], codec: DefinitionCodec) -> RunRecord:
+    """Return the record of a run's row, which begins with the columns of `RUN`."""
+    run = RunRecord(
+        state=_RUN_STATES.get(row.state, RunState.LOST),
+        source=_SOURCES.get(row.source, Source.SCHEDULED),
+        exact=bool(row.exact),
+        suspect=bool(row.suspect),
+        definition=None if row.definition is None else codec.read(row.definition),
+        holds_key=row.held_key is not None,
+        # By place: by name it would take twice as long.
+        **dict(zip(_PLAIN_IN_RUN, row, strict=False)),
+    )
     if row.state not in _RUN_STATES:
-        data["reason"] = f"its state {row.state!r} isn't known here: update tickwork"
-    data["exact"] = bool(row.exact)
-    data["suspect"] = bool(row.suspect)
-    return RunRecord(**data)
+        run.reason = f"its state {row.state!r} isn't known here: update tickwork"
+    return run
 
 
 NEW_RUN = (
@@ -158,6 +180,12 @@ NEW_RUN = (
 )
 """The columns of a run that was just made; the others have their defaults."""
 
+SPECIAL_NEW_RUN = (*NEW_RUN, "retry_of", "rank", "key", "key_limit", "awaited_key", "gated_us")
+"""The columns of a new run for which `is_special` holds."""
+
+SUBMITTED_RUN = (*_PLAIN_IN_RUN, "state", "source", "exact", "suspect", "definition", "awaited_key")
+"""The columns of a run that was made elsewhere."""
+
 
 def new_run_row(run: RunRecord, *, queued: bool) -> tuple[Any, ...]:
     """Return the row of a run that was just made, in the order of `NEW_RUN`."""
@@ -183,6 +211,32 @@ def new_run_row(run: RunRecord, *, queued: bool) -> tuple[Any, ...]:
         run.finished_us,
         run.reason,
         run.due_us if queued else None,
+    )
+
+
+def is_special(run: RunRecord) -> bool:
+    """Whether a run that was just made needs more columns than most."""
+    return run.key is not None or run.rank != 0 or run.retry_of is not None
+
+
+def special_new_run_row(run: RunRecord, *, queued: bool) -> tuple[Any, ...]:
+    """Return the row of a run that was just made, in the order of `SPECIAL_NEW_RUN`."""
+    awaited = None if run.gated_us is None else run.key
+    plain = new_run_row(run, queued=queued)
+    return (*plain, run.retry_of, run.rank, run.key, run.key_limit, awaited, run.gated_us)
+
+
+def submitted_run_row(run: RunRecord, codec: DefinitionCodec) -> tuple[Any, ...]:
+    """Return the row of a run that is available or gated, in the order of `SUBMITTED_RUN`."""
+    own = run.definition
+    return (
+        *(getattr(run, name) for name in _PLAIN_IN_RUN),
+        _WORDS[run.state],
+        _WORDS[run.source],
+        run.exact,
+        run.suspect,
+        None if own is None else definition_text(own, codec),
+        None if run.gated_us is None else run.key,
     )
 
 

@@ -1,10 +1,12 @@
 """The tables, as the newest migration leaves them.
 
 Instants are integers of microseconds. A task has a `due_us` and a run an `available_us` exactly
-while somebody should look at it, so that the two indexes which every wake-up goes through hold
-what is waiting and nothing of what is stored besides.
+while somebody should look at it, so that the indexes which every wake-up goes through hold what is
+waiting and nothing of what is stored besides. In the same way a run's `key` stands in `held_key`
+while the run holds it, and in `awaited_key` while it waits for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +25,7 @@ from sqlalchemy import (
 
 __all__ = ["HEAD", "Tables", "tables"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration that these tables correspond to."""
 
 _ID = 191
@@ -39,7 +41,7 @@ class Tables:
     runs: Table
     nodes: Table
     counters: Table
-    """Numbers of SQLite's, by name."""
+    """Numbers by name: the fence of SQLite, and `gate`, the row that locks what keys are held."""
     fences: str
     """The name of what fences come from elsewhere: see the backends."""
 
@@ -70,6 +72,10 @@ def _number(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, default=0)
 
 
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
 def _tasks(metadata: MetaData, prefix: str) -> Table:
     table = Table(
         f"{prefix}tasks",
@@ -94,6 +100,8 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         _instant("catchup_us"),
         _number("active"),
         _number("queued"),
+        _count("made"),
+        _count("streak"),
         Column("problem", Text),
         Column("paused_reason", Text),
         _number("created_us"),
@@ -150,6 +158,17 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
         Column("reason", Text),
         Column("retry_of", String(_WORD)),
         _instant("queued_us"),
+        Column("definition", Text),
+        _count("rank"),
+        Column("key", String(_ID)),
+        _count("key_limit"),
+        Column("held_key", String(_ID)),
+        Column("awaited_key", String(_ID)),
+        _instant("gated_us"),
+        _instant("cancel_us"),
+        _instant("expires_us"),
+        Column("progress", Text),
+        Column("log", Text),
     )
     Index(
         f"{prefix}uq_runs_slot",
@@ -160,15 +179,38 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
     )
     Index(f"{prefix}ix_runs_history", table.c.task_id, table.c.id)
     _partial(prefix, "runs_available", table.c.available_us)
-    _partial(prefix, "runs_node", table.c.node)
+    # What is available has no node. That the index says so keeps it from being taken for the one by
+    # time alone, and all that waits from being sorted then.
+    ready = table.c.available_us.is_not(None) & table.c.node.is_(None)
+    Index(
+        f"{prefix}ix_runs_ready",
+        table.c.suspect,
+        table.c.executor,
+        table.c.rank,
+        table.c.available_us,
+        sqlite_where=ready,
+        postgresql_where=ready,
+    )
+    _partial(prefix, "runs_node", table.c.node, after=(table.c.cancel_us,))
     _partial(prefix, "runs_queued", table.c.queued_us, table.c.task_id)
+    _partial(prefix, "runs_held_key", table.c.held_key)
+    order = (table.c.rank, table.c.gated_us)
+    _partial(prefix, "runs_awaited_key", table.c.awaited_key, after=order)
+    _partial(prefix, "runs_expires", table.c.expires_us)
     return table
 
 
-def _partial(prefix: str, name: str, column: Column[Any], *before: Column[str]) -> None:
+def _partial(
+    prefix: str,
+    name: str,
+    column: Column[Any],
+    *before: Column[Any],
+    after: Sequence[Column[Any]] = (),
+) -> None:
     """Index the rows that have a value in `column`; where a database can't, index all."""
     present = column.is_not(None)
-    Index(f"{prefix}ix_{name}", *before, column, sqlite_where=present, postgresql_where=present)
+    columns = (*before, column, *after)
+    Index(f"{prefix}ix_{name}", *columns, sqlite_where=present, postgresql_where=present)
 
 
 def _nodes(metadata: MetaData, prefix: str) -> Table:

@@ -1,21 +1,22 @@
 """What the steps of a SQL store share: its tables, codec and clock, and small statements."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
-    ScalarSelect,
     Table,
     Update,
     and_,
     bindparam,
     case,
     false,
+    func,
     literal,
     select,
     true,
@@ -24,12 +25,11 @@ from sqlalchemy import (
 
 from tickwork.errors import LeaseLostError
 from tickwork.interfaces import StoreEnvironment
-from tickwork.model.policies import RunState
-from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import TASK_REMOVED, Edit, Eligibility, PlannedRun, new_run
+from tickwork.model.records import TaskRecord
+from tickwork.model.steps import Eligibility, PlannedRun
 from tickwork.stores.sql.database import Database
 from tickwork.stores.sql.many import ManyInserts, ManyUpdates, New
-from tickwork.stores.sql.rows import NEW_RUN, new_run_row, task_row
+from tickwork.stores.sql.rows import RUN, task_row
 from tickwork.stores.sql.schema import Tables
 
 __all__ = ["CHUNK", "Session", "chunks", "eligible", "named"]
@@ -47,9 +47,9 @@ class Session:
     database: Database
     tables: Tables
     environment: StoreEnvironment
-    _statements: dict[str, Any] = field(default_factory=dict)
+    _statements: dict[Hashable, Any] = field(default_factory=dict)
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def once(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """Return a statement that is built only once: building costs more than running it."""
         statement = self._statements.get(name)
         if statement is None:
@@ -85,9 +85,9 @@ class Session:
     ) -> None:
         """Insert rows of `columns`; raises IntegrityError where a key is taken."""
         if rows:
-            name = f"insert into {table.name}"
             many: ManyInserts = self.once(
-                name, lambda: ManyInserts(connection, self.database.backend, table, columns)
+                (table.name, *columns),
+                lambda: ManyInserts(connection, self.database.backend, table, columns),
             )
             many.execute(connection, rows)
 
@@ -109,33 +109,23 @@ class Session:
         if connection.execute(alive, {"b_node": node}).scalar() is None:
             raise LeaseLostError(f"node {node} isn't registered (any more)")
 
-    def end_orphans(self, connection: Connection, run_ids: Sequence[str] | None = None) -> None:
-        """Cancel runs (of these, or all) that wait for a task which is gone.
+    @property
+    def run(self) -> tuple[Column[Any], ...]:
+        """The columns of a run that its record is made of."""
+        columns: tuple[Column[Any], ...] = self.once(
+            "columns of a run", lambda: tuple(self.tables.runs.c[name] for name in RUN)
+        )
+        return columns
 
-        Nobody could ever execute them.
-        """
-        runs, tasks = self.tables.runs, self.tables.tasks
-        mine = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
-        orphaned = runs.c.available_us.is_not(None), ~select(tasks.c.id).where(mine).exists()
-        ended = {
-            "state": RunState.CANCELLED.value,
-            "reason": TASK_REMOVED,
-            "available_us": None,
-            "finished_us": self.environment.now_us(),
-        }
-        if run_ids is None:
-            connection.execute(update(runs).where(*orphaned).values(ended))
-        for some in chunks(run_ids or ()):
-            connection.execute(update(runs).where(runs.c.id.in_(some), *orphaned).values(ended))
-
-    def definition_of_run(self) -> ScalarSelect[Any]:
-        """Return the definition of a run's task, as part of a statement about runs.
+    def definition_of_run(self) -> ColumnElement[Any]:
+        """Return a run's own definition or that of its task, as part of a statement about runs.
 
         Not joined: a statement that locks the runs must not lock their tasks, too.
         """
         runs, tasks = self.tables.runs, self.tables.tasks
         mine = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
-        return select(tasks.c.definition).where(mine).correlate(runs).scalar_subquery()
+        of_task = select(tasks.c.definition).where(mine).correlate(runs).scalar_subquery()
+        return func.coalesce(runs.c.definition, of_task)
 
     def next_fence(self, connection: Connection) -> int:
         """Return a fence that is higher than all before it."""
@@ -170,10 +160,6 @@ class Session:
         table = self.tables.tasks
         connection.execute(update(table).where(table.c.id == task.id).values(row))
 
-    def insert_runs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows of `new_run_row`; raises IntegrityError where a slot is taken."""
-        self.insert(connection, self.tables.runs, NEW_RUN, rows)
-
     def free_slots(
         self, connection: Connection, task: TaskRecord, planned: Iterable[PlannedRun]
     ) -> list[PlannedRun]:
@@ -196,25 +182,6 @@ class Session:
                 if each.fire_us is not None:
                     taken.add(each.fire_us)
         return free
-
-    def make_runs(
-        self, connection: Connection, task: TaskRecord, edit: Edit, new_id: Callable[[], str]
-    ) -> list[RunRecord]:
-        """Add the runs of an edit, counting those that are pending on the task they belong to."""
-        if not edit.runs:
-            return []
-        now_us = self.environment.now_us()
-        made = []
-        rows = []
-        for planned in self.free_slots(connection, task, edit.runs):
-            run = new_run(planned, task, new_id(), now_us, None, 0)
-            made.append(run)
-            rows.append(new_run_row(run, queued=planned.queued))
-            if planned.state is RunState.PENDING:
-                task.active += 1
-                task.queued += planned.queued
-        self.insert_runs(connection, rows)
-        return made
 
 
 def chunks(items: Sequence[_Item]) -> Iterable[Sequence[_Item]]:

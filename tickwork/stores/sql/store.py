@@ -14,6 +14,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -26,7 +27,7 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
-from tickwork.stores.sql import editing, finishing, listing, nodes, planning
+from tickwork.stores.sql import demand, editing, finishing, leasing, listing, nodes, planning
 from tickwork.stores.sql.backends.postgresql import PostgreSQL
 from tickwork.stores.sql.backends.sqlite import SQLite
 from tickwork.stores.sql.database import ContendedError, Database, Durability
@@ -143,7 +144,7 @@ class SQLStore:
         return self._take(planning.plan, request)
 
     def lease(self, request: LeaseRequest) -> LeaseReply:
-        return self._take(planning.lease, request)
+        return self._take(leasing.lease, request)
 
     def finish(self, batch: Batch) -> frozenset[str]:
         return self._take(finishing.finish, batch)
@@ -156,6 +157,15 @@ class SQLStore:
 
     def prune(self, request: PruneRequest) -> int:
         return self._take(listing.prune, request)
+
+    def submit(self, runs: Sequence[RunRecord]) -> None:
+        self._take(demand.submit, runs)
+
+    def cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        return self._take(demand.cancel, request)
+
+    def asked(self, node: str) -> list[str]:
+        return self._take(demand.asked, node)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return self._take(listing.get_task, task_id)

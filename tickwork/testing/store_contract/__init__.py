@@ -8,8 +8,10 @@ from tickwork.testing.store_contract.bench import Bench
 from tickwork.testing.store_contract.case import StoreCase
 from tickwork.testing.store_contract.comparison import StoreComparison
 from tickwork.testing.store_contract.concurrency import ConcurrencyContract
+from tickwork.testing.store_contract.demand import DemandContract
 from tickwork.testing.store_contract.editing import EditingContract
 from tickwork.testing.store_contract.finishing import FinishingContract
+from tickwork.testing.store_contract.keys import KeysContract
 from tickwork.testing.store_contract.leasing import LeasingContract
 from tickwork.testing.store_contract.life import LifeContract
 from tickwork.testing.store_contract.nodes import NodesContract
@@ -27,9 +29,11 @@ class StoreContract(
     LeasingContract,
     FinishingContract,
     NodesContract,
+    DemandContract,
+    KeysContract,
     ReadingContract,
     PruningContract,
     ValuesContract,
     ConcurrencyContract,
 ):
-    """The contract of `tickwork.interfaces.Store` and `Reader`."""
+    """The contract of `tickwork.interfaces.Store`, `Reader` and `OnDemand`."""

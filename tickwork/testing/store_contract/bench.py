@@ -4,29 +4,32 @@ Nothing of the scheduler takes part. A store doesn't know what a trigger means, 
 that it is handed here are the simplest that show what it does with them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple, cast
 
 from tickwork.errors import UnreadableRecordError
-from tickwork.interfaces import Reader, Store, StoreEnvironment
+from tickwork.interfaces import OnDemand, Reader, Store, StoreEnvironment
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.instants import SECOND
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.policies import TERMINAL, RunState, ScheduleState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
+    CancelRequest,
     Deferral,
     Edit,
     Edited,
     Eligibility,
+    Ended,
     Finished,
     GivenBack,
     LeaseReply,
     LeaseRequest,
     Mark,
+    Note,
     Plan,
     PlannedRun,
     PlanReply,
@@ -159,7 +162,7 @@ def _pending_again(run: RunRecord, _: Definition | Unreadable | None) -> Verdict
     return Verdict(RunState.PENDING, run.crashes, run.suspect)
 
 
-def _nothing(_: TaskRecord, __: int) -> None:
+def _nothing(_: TaskRecord, __: Sequence[Ended]) -> None:
     return None
 
 
@@ -280,7 +283,7 @@ class Bench:
 
     def finish(
         self,
-        *entries: Finished | GivenBack | Mark,
+        *entries: Finished | GivenBack | Mark | Note,
         after_run: Any = _nothing,
         store: Store | None = None,
     ) -> frozenset[str]:
@@ -289,11 +292,51 @@ class Bench:
         for each in entries:
             if isinstance(each, Mark):
                 batch.marks.append(each)
+            elif isinstance(each, Note):
+                batch.notes.append(each)
             elif isinstance(each, GivenBack):
                 batch.given_back.append(each)
             else:
                 batch.finished.append(each)
         return (store or self.store).finish(batch)
+
+    @property
+    def demand(self) -> OnDemand:
+        """The store, as one that takes runs without a task."""
+        assert isinstance(self.store, OnDemand), "this store takes no runs without a task"
+        return cast("OnDemand", self.store)
+
+    def submit(self, **fields: Any) -> RunRecord:
+        """Submit a run of its own definition; `fields` are those of runs and definitions."""
+        words = set(RunRecord.__dataclass_fields__)
+        record = {name: value for name, value in fields.items() if name in words}
+        own = definition(**{name: each for name, each in fields.items() if name not in words})
+        plain: dict[str, Any] = {
+            "id": self.new_id(),
+            "task_id": own.function,
+            "generation": 0,
+            "state": RunState.PENDING,
+            "source": Source.MANUAL,
+            "due_us": T0,
+            "function": own.function,
+            "executor": own.executor,
+            "available_us": T0,
+            "created_us": T0,
+            "rank": -own.priority,
+            "key": own.concurrency_key,
+            "key_limit": own.concurrency_limit if own.concurrency_key else 0,
+            "definition": own,
+        }
+        run = RunRecord(**{**plain, **record})
+        self.demand.submit([run])
+        return self.run(run)
+
+    def cancel(
+        self, *runs: RunRecord | str, after_run: Any = _nothing, reason: str = "cancelled"
+    ) -> list[RunRecord | None]:
+        """Cancel runs now."""
+        ids = [each if isinstance(each, str) else each.id for each in runs]
+        return list(self.demand.cancel(CancelRequest(ids, reason, self.now_us, after_run)))
 
     def register(self, *node_ids: str, lease_us: int = LEASE_US) -> None:
         """Register nodes; those that plan or lease without being so are registered for ever."""
@@ -355,10 +398,14 @@ class Bench:
         open_runs = [
             each
             for each in self.runs(task_id)
-            if each.state in {RunState.PENDING, RunState.RUNNING}
+            if (each.state not in TERMINAL or each.node is not None)
             and each.generation == record.generation
         ]
-        waiting = [each for each in open_runs if each.available_us is None and each.node is None]
+        waiting = [
+            each
+            for each in open_runs
+            if each.available_us is None and each.gated_us is None and each.node is None
+        ]
         assert (record.active, record.queued) == (len(open_runs), len(waiting))
         return record.active, record.queued
 

@@ -18,7 +18,9 @@ _NODE = st.sampled_from(NODES)
 _ROOM = st.sampled_from([3, 2, 1, 0])
 _PASSED = st.sampled_from([5_000, 1_000, 100])
 _PLANS = st.sampled_from(["many", "one", "one", "one", "skip", "defer", "last"])
-_ENTRY = st.sampled_from(["mark", "return", "retry", "stale", "follow", "follow", *ENDS])
+_ENTRY = st.sampled_from(
+    ["mark", "return", "retry", "stale", "follow", "follow", "linger", "note", *ENDS]
+)
 _VERDICT = st.sampled_from(
     [
         Verdict(RunState.PENDING, 0, suspect=True),
@@ -74,6 +76,19 @@ class _Commands(RuleBasedStateMachine):
     def run_and_lease(self, *, names: list[str], room: int, suspects: bool) -> None:
         self.pair.edit(names, "run")
         self.pair.lease(self._node(), room, suspects=suspects)
+
+    @rule(
+        key=st.sampled_from(["own", "shared", None]),
+        rank=st.integers(-1, 1),
+        after_us=st.sampled_from([0, 0, 3_000]),
+    )
+    def submit(self, key: str | None, rank: int, after_us: int) -> None:
+        self.pair.submit(key, rank, after_us)
+
+    @rule(places=st.lists(st.integers(0, 20), min_size=1, max_size=3), node=_NODE)
+    def cancel(self, places: list[int], node: str) -> None:
+        self.pair.cancel(places)
+        self.pair.asked(node)
 
     @rule(after_us=_PASSED, room=_ROOM, suspects=st.booleans())
     def lease(self, *, after_us: int, room: int, suspects: bool) -> None:

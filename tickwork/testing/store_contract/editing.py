@@ -113,7 +113,7 @@ class EditingContract(StoreCase):
             first, second = bench.put(task(name="1"), task(name="2"), decide=decide)
             assert seen == [task(name="1")]
             assert first.task == task(name="1")
-            assert second.task == task(name="2", revision=1, active=1) == bench.task()
+            assert second.task == task(name="2", revision=1, active=1, made=1) == bench.task()
             assert [run.fire_us for run in second.runs] == [T0]
             assert bench.active() == (1, 0)
 

@@ -1,10 +1,11 @@
 """Writing back what happened to leased runs: `finish`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Edit, Mark
+from tickwork.model.steps import Edit, Ended, Mark
 from tickwork.testing.store_contract.bench import (
     EXECUTOR,
     LEASE_US,
@@ -274,17 +275,18 @@ class FinishingContract(StoreCase):
         """`after_run` sees the task as it stands then, and moves it on."""
         with self.bench() as bench:
             [run, plain] = bench.leased(task(), task("plain"))
-            seen: list[tuple[TaskRecord, int]] = []
+            seen: list[tuple[TaskRecord, list[Ended]]] = []
 
-            def after_run(record: TaskRecord, finished_us: int) -> None:
-                seen.append((replace(record), finished_us))
+            def after_run(record: TaskRecord, ended: Sequence[Ended]) -> None:
+                seen.append((replace(record), list(ended)))
                 record.state = ScheduleState.SCHEDULED
-                record.fire_us = record.due_us = finished_us + MINUTE
+                record.fire_us = record.due_us = ended[0].finished_us + MINUTE
 
             before = bench.task()
             bench.finish(finished(run, follows=True), finished(plain), after_run=after_run)
-            [(record, finished_us)] = seen
+            [(record, [(state, finished_us)])] = seen
             assert (record.id, record.active, finished_us) == ("task", 0, T0 + 2_000_000)
+            assert state is RunState.COMPLETED
             moved = bench.task()
             assert moved.revision > before.revision
             assert (moved.state, moved.due_us) == (ScheduleState.SCHEDULED, finished_us + MINUTE)

@@ -1,5 +1,6 @@
 """Nodes, and what they leave behind: `beat` and `recover`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tickwork.errors import LeaseLostError
@@ -9,6 +10,7 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Beat,
     Edit,
+    Ended,
     LeaseRequest,
     Mark,
     PlanRequest,
@@ -258,14 +260,14 @@ class NodesContract(StoreCase):
             bench.register(NODE)
             _, [waiting] = bench.leased_with_queue(T0, T0 + 1)
             bench.now_us += LEASE_US
-            seen: list[tuple[str, int, int]] = []
+            seen: list[tuple[str, int, list[Ended]]] = []
 
-            def after_run(record: TaskRecord, finished_us: int) -> None:
-                seen.append((record.id, record.active, finished_us))
+            def after_run(record: TaskRecord, ended: Sequence[Ended]) -> None:
+                seen.append((record.id, record.active, list(ended)))
                 record.problem = "asked"
 
             bench.recover(_lost, after_run, node=OTHER)
-            assert seen == [("task", 1, bench.now_us)]
+            assert seen == [("task", 1, [Ended(RunState.LOST, bench.now_us)])]
             assert bench.task().problem == "asked"
             assert bench.active() == (1, 0)
             assert bench.run(waiting).available_us == T0 + 1

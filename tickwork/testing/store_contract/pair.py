@@ -15,9 +15,11 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Deferral,
     Edit,
+    Ended,
     Finished,
     GivenBack,
     Mark,
+    Note,
     Plan,
     PlannedRun,
     PruneRequest,
@@ -32,7 +34,7 @@ _STEP_US = 1_000
 NODES = ("node-1", "node-2")
 ENDS = sorted(TERMINAL - {RunState.MISSED, RunState.SKIPPED})
 
-Entry = Mark | GivenBack | Finished
+Entry = Mark | GivenBack | Finished | Note
 
 
 def _decision(kind: str) -> Callable[[TaskRecord], Plan | Deferral]:
@@ -55,8 +57,10 @@ def _decision(kind: str) -> Callable[[TaskRecord], Plan | Deferral]:
     return decide
 
 
-def _noted(record: TaskRecord, finished_us: int) -> None:
-    record.problem = f"{record.active} active at {finished_us}"
+def _noted(record: TaskRecord, ended: Sequence[Ended]) -> None:
+    ends = ", ".join(f"{state} at {finished_us}" for state, finished_us in sorted(ended))
+    record.problem = f"{record.active} active; {ends}"
+    record.streak += len(ended)
 
 
 class Pair:
@@ -65,6 +69,7 @@ class Pair:
     def __init__(self, one: Bench, other: Bench) -> None:
         self.benches = one, other
         self._instant = count(T0)
+        self._earlier = count()
         self._generation = count(1)
         self.alive: set[str] = set()
         self.leased: list[tuple[RunRecord, ...]] = []
@@ -87,6 +92,7 @@ class Pair:
     def put(self, name: str, *, again: bool, paused: bool, max_instances: int) -> None:
         """Add a task, or put another one in its place, or its definition into the one there."""
         due_us = self.benches[0].now_us + 100 * NAMES.index(name)
+        keyed = {"concurrency_key": "shared", "concurrency_limit": 2} if name == "c" else {}
         new = task(
             name,
             None if paused else due_us,
@@ -94,6 +100,7 @@ class Pair:
             state=ScheduleState.PAUSED if paused else ScheduleState.SCHEDULED,
             max_instances=max_instances,
             disposable=True,
+            **keyed,
         )
 
         def decide(existing: TaskRecord, added: TaskRecord) -> Edit:
@@ -158,6 +165,33 @@ class Pair:
         assert [_anonymous(run) for run in one] == [_anonymous(run) for run in other]
         self.leased += zip(one, other, strict=True)
 
+    def submit(self, key: str | None, rank: int, after_us: int) -> None:
+        """Submit a run, with a key or without."""
+        # No two at the same instant: nobody says which of them comes first.
+        at_us = self.benches[0].now_us + after_us - next(self._earlier)
+
+        def say(bench: Bench) -> Any:
+            run = bench.submit(
+                concurrency_key=key, task_id="a", rank=rank, available_us=at_us, due_us=at_us
+            )
+            return _anonymous(run)
+
+        self.both(say)
+
+    def cancel(self, places: Sequence[int]) -> None:
+        """Cancel runs, the newest of which has place 0."""
+
+        def say(bench: Bench) -> Any:
+            runs = bench.runs()[::-1]
+            named = [runs[place % len(runs)] for place in places] if runs else []
+            return [_anonymous(run) for run in bench.cancel(*named, after_run=_noted) if run]
+
+        self.both(say)
+
+    def asked(self, node: str) -> None:
+        """Ask which runs of a node were asked to end."""
+        self.both(lambda bench: len(bench.demand.asked(node)))
+
     def finish(self, choices: Sequence[tuple[int, str]]) -> None:
         """Say what happened to runs that were leased at some time, whoever has them now."""
         at_us = next(self._instant)
@@ -194,11 +228,13 @@ class Pair:
 
     def prune(self, kept: int, before_us: int) -> None:
         """Forget all but some runs of each task, and old ones."""
-        request = PruneRequest(dict.fromkeys(NAMES, kept), before_us)
+        request = PruneRequest(dict.fromkeys(NAMES, kept), before_us, now_us=before_us)
         self.both(lambda bench: bench.store.prune(request))
 
 
 def _entry(run: RunRecord, kind: str, at_us: int) -> Entry:
+    if kind == "note":
+        return Note(run.id, run.fence, progress=f"{at_us}")
     if kind == "mark":
         return Mark(run.id, run.fence, at_us)
     if kind == "return":
@@ -206,6 +242,11 @@ def _entry(run: RunRecord, kind: str, at_us: int) -> Entry:
     if kind == "retry":
         return GivenBack(run.id, run.fence, at_us, started=True, error="[]", reason="retry")
     fence = run.fence + 1_000_000 if kind == "stale" else run.fence
+    if kind == "linger":
+        return Finished(
+            run.id, run.task_id, run.generation, fence, RunState.TIMEOUT, at_us, at_us,
+            errors='["late"]', lingers=True, expires_us=at_us,
+        )  # fmt: skip
     state = RunState.COMPLETED if kind in {"stale", "follow"} else RunState(kind)
     errors = None if state is RunState.COMPLETED else '["no"]'
     return Finished(

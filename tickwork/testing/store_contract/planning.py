@@ -78,6 +78,7 @@ class PlanningContract(StoreCase):
                 planned_us=T0,
                 catchup_us=T0 + 9,
                 active=1,
+                made=1,
                 revision=moved.revision,
             )
 

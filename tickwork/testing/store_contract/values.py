@@ -6,7 +6,15 @@ from typing import Any
 
 from tickwork.model.definition import Definition
 from tickwork.model.instants import to_us
-from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Scope
+from tickwork.model.policies import (
+    Coalesce,
+    Delivery,
+    Keep,
+    Overlap,
+    RunState,
+    ScheduleState,
+    Scope,
+)
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import Edit, Eligibility, PlannedRun, TaskQuery
 from tickwork.testing.store_contract.bench import (
@@ -66,6 +74,25 @@ class ValuesContract(StoreCase):
             "tags": ("b", "a", "ä"),
             "scope": Scope.NODE,
             "max_history": 0,
+            "retries": 3,
+            "retry_delay_us": 100_000,
+            "backoff": 2.5,
+            "max_delay_us": 0,
+            "retry_jitter_us": 1,
+            "retry_on": ("builtins.OSError", "shop.errors.Büsy"),
+            "give_up_on": ("KeyError",),
+            "timeout_us": 1,
+            "result_ttl_us": 0,
+            "keep": Keep.FAILURES,
+            "overlap": Overlap.QUEUE,
+            "max_queued": 1_000_000,
+            "priority": -7,
+            "concurrency_key": "customer:Ö",
+            "concurrency_limit": 2,
+            "key_template": "customer:{name}",
+            "run_on_startup": True,
+            "max_runs": 1,
+            "pause_after_failures": 3,
             "decorated": True,
             "disposable": True,
         }

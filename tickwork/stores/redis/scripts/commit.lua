@@ -3,18 +3,22 @@
 --   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
 --   changes: how many there were of tasks when they were looked at, where that is known
 --   lengths: [[order, min, max, length], ...]
---   marks: [run, fence, added text, ...]; ends: [run, fence, added text, ...]
+--   notes: [run, fence, progress, log, ...], lines of texts or ''; dropped where they are too late
+--   marks: [run, fence, added text, ...]; lingering, ends: the same
 --   over: [task, generation, how many of its runs ended, ...], of tasks that nobody looked at
 --   heads: [run, the first line of its text, ...]; new: [run, its text, its task, ...]
+--   rewritten: [run, its text but for notes, ...]
+--   gates: [[after how many ends, what, key, entry], ...], see gates.lua
 --   grant: [node, fence, its text, how many runs]; released: {fence: how many}, of leases
 --   set, cut, add, remove: {key's name: [argument, ...]} for HSET, HDEL, ZADD, ZREM
---   counts: {state: difference}; hint: what to publish where; asks: who asks what it holds
--- Returns 'done' and the epoch of who asks, or 'dead', 'late', 'repeated', or 'lost' with what
+--   counts: {state: difference}; hint: what to publish where, if there are `hints`;
+--   asks: who asks what it holds
+-- Returns 'done', the epoch of who asks, and the runs that got their key, or 'dead', 'late', 'repeated', or 'lost' with what
 -- doesn't stand: tasks, runs, others.
 local NAMED = { tasks = TASKS, definitions = DEFINITIONS, ids = IDS, due = DUE, finished = FINISHED,
   labels = LABELS, runs = RUNS, newest = NEWEST, history = HISTORY, available = AVAILABLE,
   suspects = SUSPECTS, queues = QUEUES, leases = LEASES, nodes = NODES,
-  epochs = EPOCHS }
+  epochs = EPOCHS, asked = ASKED, expiring = EXPIRING }
 
 if is_repeated() then
   return { 'repeated' }
@@ -63,21 +67,59 @@ for _, each in ipairs(change.lengths or {}) do
   end
 end
 
-local started = {} -- texts of runs that are marked by this
+local current = {} -- texts of runs as far as this has changed them
 local written = {} -- HSET's arguments
 local released = change.released or {}
+local asked = {} -- entries of runs whose end was asked for, and that have ended
+local left = {} -- keys that were held, by the places of ends
+
+local function write(id, text)
+  current[id] = text
+  written[#written + 1] = id
+  written[#written + 1] = text
+end
+
+-- fence, flag, 'c' or '', attempt, node, key behind a tab or '', what has happened, notes
+local LEASED = '^(%d+) ([LMO])(c?) (%d+) ([^\n\t]*)([^\n]*)(\n[^\n]*)(.*)$'
+
+local notes = change.notes or {}
+local found = values_of(RUNS, column(notes, 4, 1))
+for at = 1, #found do
+  local id = notes[4 * at - 3]
+  local fence, rest, progress, log =
+    string.match(current[id] or found[at] or '', '^(%d+)( [^\n]*\n[^\n]*)\n?([^\n]*)\n?([^\n]*)$')
+  if fence == notes[4 * at - 2] then
+    local said, logged = notes[4 * at - 1], notes[4 * at]
+    said, logged = said == '' and progress or said, logged == '' and log or logged
+    write(id, fence .. rest .. '\n' .. said .. '\n' .. logged)
+  end
+end
 
 local marks = change.marks or {}
-local found = values_of(RUNS, column(marks, 3, 1))
+found = values_of(RUNS, column(marks, 3, 1))
 for at = 1, #found do
   local id = marks[3 * at - 2]
-  local fence, flag, rest = string.match(found[at] or '', '^(%d+) ([LM])(.*)$')
+  local fence, flag, c, attempt, node, key, body, said =
+    string.match(current[id] or found[at] or '', LEASED)
   if fence ~= marks[3 * at - 1] then
     lost_runs[#lost_runs + 1] = id
   elseif flag == 'L' then
-    started[id] = fence .. ' M' .. rest .. marks[3 * at]
-    written[#written + 1] = id
-    written[#written + 1] = started[id]
+    write(id, fence .. ' M' .. c .. ' ' .. attempt .. ' ' .. node .. key .. body
+      .. marks[3 * at] .. said)
+  end
+end
+
+local lingering = change.lingering or {}
+found = values_of(RUNS, column(lingering, 3, 1))
+for at = 1, #found do
+  local id = lingering[3 * at - 2]
+  local fence, flag, c, attempt, node, key, body, said =
+    string.match(current[id] or found[at] or '', LEASED)
+  if fence == lingering[3 * at - 1] and flag ~= 'O' then
+    write(id, fence .. ' O ' .. attempt .. ' ' .. node .. key .. body .. lingering[3 * at] .. said)
+    asked[#asked + 1] = c ~= '' and node .. '\n' .. id or nil
+  else
+    lost_runs[#lost_runs + 1] = id
   end
 end
 
@@ -85,12 +127,14 @@ local ends = change.ends or {}
 found = values_of(RUNS, column(ends, 3, 1))
 for at = 1, #found do
   local id = ends[3 * at - 2]
-  local fence, attempt, body =
-    string.match(started[id] or found[at] or '', '^(%d+) [LM] (%d+) [^\n]*(\n.*)$')
+  local fence, _, c, attempt, node, key, body, said =
+    string.match(current[id] or found[at] or '', LEASED)
   if fence == ends[3 * at - 1] then
     released[fence] = (released[fence] or 0) + 1
     written[#written + 1] = id
-    written[#written + 1] = fence .. ' E ' .. attempt .. ' ' .. body .. ends[3 * at]
+    written[#written + 1] = fence .. ' E ' .. attempt .. ' ' .. body .. ends[3 * at] .. said
+    asked[#asked + 1] = c ~= '' and node .. '\n' .. id or nil
+    left[at] = key ~= '' and string.sub(key, 2) or nil
   else
     lost_runs[#lost_runs + 1] = id
   end
@@ -106,6 +150,13 @@ for at = 1, #found do
   else
     lost_runs[#lost_runs + 1] = heads[2 * at - 1]
   end
+end
+
+local rewritten = change.rewritten or {}
+found = values_of(RUNS, column(rewritten, 2, 1))
+for at = 1, #found do
+  local said = string.match(found[at] or '', '^[^\n]*\n[^\n]*(\n.*)$')
+  rewritten[2 * at] = rewritten[2 * at] .. (said or '')
 end
 
 -- Tasks nobody looked at: one that has runs waiting for others to end has to be looked at.
@@ -153,6 +204,11 @@ end
 if change.grant then
   grant(unpack(change.grant))
 end
+if change.gates or next(left) then
+  pass_gates(change.gates or {}, left, #ends / 3)
+end
+in_chunks('HSET', RUNS, rewritten)
+in_chunks('ZREM', ASKED, asked)
 in_chunks('HSET', TASKS, counted)
 for name, fields in pairs(change.cut or {}) do
   in_chunks('HDEL', NAMED[name], fields)
@@ -169,7 +225,8 @@ end
 for state, difference in pairs(change.counts or {}) do
   redis.call('HINCRBY', COUNTS, state, difference)
 end
-if change.hint then
+if change.hints or #entered > 0 then
   redis.pcall('PUBLISH', change.hint[1], change.hint[2]) -- who may not isn't heard, no more
 end
-return { 'done', change.asks and tostring(redis.call('HINCRBY', EPOCHS, change.asks, 1)) or '0' }
+local epoch = change.asks and tostring(redis.call('HINCRBY', EPOCHS, change.asks, 1)) or '0'
+return { 'done', epoch, joined(entered) }

@@ -19,17 +19,17 @@ end
 
 local found, count = {}, 0
 for _, executor in ipairs(asked.executors) do
-  local entries = search(DUE, executor, '', till, limit, wanted)
+  local entries = search(DUE, line_of(executor), '', till, limit, wanted)
   if #entries > 0 then
     count = count + #entries
-    found[#found + 1] = { executor = executor, entries = entries }
+    found[#found + 1] = { line = line_of(executor), entries = entries }
   end
 end
 
 local upcoming = ''
 if count < limit then
   for _, executor in ipairs(asked.executors) do
-    upcoming = nearest(upcoming, DUE, executor, till, wanted)
+    upcoming = nearest(upcoming, DUE, line_of(executor), till, wanted)
   end
 end
 if count == 0 then

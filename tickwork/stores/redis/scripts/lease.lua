@@ -1,4 +1,4 @@
--- Give available runs to a node, the longest available first. ARGV: node, its epoch, the instant
+-- Give available runs to a node, those of the lowest rank first. ARGV: node, its epoch, the instant
 -- after now, and as JSON {executors, functions, tasks, room: [[executor, places], ...], suspects,
 -- only}.
 -- Returns 'dead', 'late', 'repeated', or 'leased', when the next run is available ('' for never or
@@ -33,12 +33,26 @@ local room = {}
 for _, each in ipairs(asked.room) do
   room[each[1]] = each[2]
 end
+
+-- Find up to `limit` runs of an executor that may be leased, and add them to others.
+local function take(order, executor, limit, found)
+  for line, first in lines(order, executor) do
+    if instant_of(first, line) < till then
+      local entries = search(order, line, '', till, limit, wanted)
+      limit = limit - #entries
+      found[#found + 1] = { line = line, entries = entries }
+    end
+    if limit <= 0 then
+      break
+    end
+  end
+end
+
 local suspects = {}
 if asked.suspects then
   for _, executor in ipairs(asked.executors) do
-    local entries = (room[executor] or 0) > 0 and search(SUSPECTS, executor, '', till, 1, wanted)
-    if entries and #entries > 0 then
-      suspects[#suspects + 1] = { executor = executor, entries = entries }
+    if (room[executor] or 0) > 0 then
+      take(SUSPECTS, executor, 1, suspects)
     end
   end
 end
@@ -48,12 +62,15 @@ if suspect then
   room[executor] = room[executor] - 1
 end
 
-local entries = {}
+local found, entries = {}, {}
 for _, executor in ipairs(asked.executors) do
   if (room[executor] or 0) > 0 then
-    for _, entry in ipairs(search(AVAILABLE, executor, '', till, room[executor], wanted)) do
-      entries[#entries + 1] = entry
-    end
+    take(AVAILABLE, executor, room[executor], found)
+  end
+end
+for _, each in ipairs(found) do
+  for at = 1, #each.entries do
+    entries[#entries + 1] = each.entries[at]
   end
 end
 local plain = #entries
@@ -67,12 +84,16 @@ local fence = #ids > 0 and next_fence() or '0'
 local texts, written = values_of(RUNS, ids), {}
 local answer = { ids = {}, texts = {}, owners = {} }
 for at = 1, #ids do
-  local attempt, body = string.match(texts[at] or '', '^%d+ A (%d+) [^\n]*(\n.*)$')
+  local c, attempt, key, body =
+    string.match(texts[at] or '', '^%d+ A(c?) (%d+) [^\n\t]*([^\n]*)(\n.*)$')
   -- An entry that leads nowhere goes with the others.
   if attempt then
     local leased = #answer.ids + 1
     answer.ids[leased], answer.owners[leased] = ids[at], owners[at]
-    answer.texts[leased] = fence .. ' L ' .. attempt + 1 .. ' ' .. node .. body
+    answer.texts[leased] = fence .. ' L' .. c .. ' ' .. attempt + 1 .. ' ' .. node .. key .. body
+    if c ~= '' then
+      redis.call('ZADD', ASKED, '0', node .. '\n' .. ids[at])
+    end
     written[2 * leased - 1], written[2 * leased] = ids[at], answer.texts[leased]
   end
 end
@@ -88,11 +109,22 @@ if suspect then
 end
 
 local upcoming = ''
+local function look(order, executor)
+  for line, first in lines(order, executor) do
+    local rest = string.sub(first, #line.words + WIDTH + 3)
+    if not eligible or eligible(rest) then
+      local instant = instant_of(first, line)
+      upcoming = (upcoming == '' or instant < upcoming) and instant or upcoming
+    else
+      upcoming = nearest(upcoming, order, line, '', eligible)
+    end
+  end
+end
 if #answer.ids == 0 then
   for _, executor in ipairs(asked.executors) do
-    upcoming = nearest(upcoming, AVAILABLE, executor, '', eligible)
+    look(AVAILABLE, executor)
     if asked.suspects then
-      upcoming = nearest(upcoming, SUSPECTS, executor, '', eligible)
+      look(SUSPECTS, executor)
     end
   end
 end

@@ -1,7 +1,7 @@
 -- Read a page of an order. ARGV: its name, two bounds, the limit, 'up' or 'down', and 'runs' to
 -- have the runs, too, whose ids are the last words. Returns the entries, and the runs' texts.
 local NAMED = { newest = NEWEST, history = HISTORY, leases = LEASES, queues = QUEUES,
-  labels = LABELS, ids = IDS }
+  labels = LABELS, ids = IDS, asked = ASKED, expiring = EXPIRING }
 local order, min, max, limit = NAMED[ARGV[1]], ARGV[2], ARGV[3], ARGV[4]
 local entries
 if ARGV[5] == 'down' then

@@ -31,6 +31,9 @@ class Backend(ABC):
     place_of: ClassVar[str] = "instr"
     """The function that returns where in a text another one stands, by case; from 1, else 0."""
 
+    indexes_some: ClassVar[bool] = True
+    """Whether an index may be of some rows only."""
+
     clock: ClassVar[ColumnElement[int] | None] = None
     """The server's time, in microseconds, where there is a server."""
 

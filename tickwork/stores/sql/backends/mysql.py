@@ -50,6 +50,7 @@ class MySQL(Backend):
 
     driver: ClassVar[str] = "pymysql"
     extra: ClassVar[str | None] = "mysql"
+    indexes_some: ClassVar[bool] = False
     clock: ClassVar[ColumnElement[int] | None] = literal_column(
         "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
     )
@@ -102,7 +103,8 @@ class MySQL(Backend):
         if connection.execute(select(func.get_lock(mine, self.migration_s))).scalar() != 1:
             raise StoreUnavailableError("another process is still making the tables; try again")
         try:
-            yield
+            with _unhurried(connection):
+                yield
             # Whoever comes next must see what was done.
             connection.exec_driver_sql("COMMIT")
         finally:
@@ -122,6 +124,24 @@ class MySQL(Backend):
         source = text(f"SELECT * FROM JSON_TABLE(:rows, '$[*]' COLUMNS ({columns})) AS given")  # noqa: S608  our own words
         named = [column(f"c{at}", kind) for at, kind in enumerate(types)]
         return source.columns(*named).subquery("fresh")
+
+
+@contextmanager
+def _unhurried(connection: Connection) -> Iterator[None]:
+    """Let statements take as long as they need: indexing a large table does."""
+    driver: Any = connection.connection.dbapi_connection
+    read_timeout = driver._read_timeout  # noqa: SLF001  there is no other way to change it later
+    mariadb = "MariaDB" in driver.server_version
+    limit_s = connection.exec_driver_sql("SELECT @@max_statement_time").scalar() if mariadb else 0
+    driver._read_timeout = None  # noqa: SLF001  as above
+    if mariadb:
+        connection.exec_driver_sql("SET SESSION max_statement_time = 0")
+    try:
+        yield
+    finally:
+        driver._read_timeout = read_timeout  # noqa: SLF001  as above
+        if mariadb and not connection.invalidated:
+            connection.exec_driver_sql(f"SET SESSION max_statement_time = {limit_s}")
 
 
 def _type(kind: TypeEngine[Any]) -> str:

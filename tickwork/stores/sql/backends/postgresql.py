@@ -7,6 +7,7 @@ only reads goes without a transaction, which saves two of three ways to the serv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -122,7 +123,14 @@ class PostgreSQL(Backend):
         connection.execute(text(f"SELECT {waiting}, {working}"))
         mine = "hashtextextended(current_schema() || ' tickwork ' || :prefix, 0)"
         connection.execute(text(f"SELECT pg_advisory_xact_lock({mine})"), {"prefix": prefix})
-        yield
+        driver: Any = connection.connection.dbapi_connection
+        patience_s = getattr(driver, "patience_s", inf)
+        # Indexing a large table takes its time.
+        driver.patience_s = inf
+        try:
+            yield
+        finally:
+            driver.patience_s = patience_s
 
     def next_fence(self, tables: Tables) -> Sequence[Executable]:
         # A sequence keeps nobody waiting until a transaction ends, as a row would.
