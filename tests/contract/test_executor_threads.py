@@ -7,6 +7,7 @@ import pytest
 
 from tickwork.executors import ThreadPoolExecutor
 from tickwork.model.jobs import Job
+from tickwork.model.policies import RunState
 from tickwork.testing.executor_contract import (
     DEADLINE_S,
     ExecutorContract,
@@ -118,6 +119,34 @@ def test_waiting_jobs_are_returned_unstarted(
         gate.wait_for(1)
         assert executor.stop(0) == (jobs[1:], jobs[:1])
     reports.wait_for(heard)
+
+
+def test_a_waiting_job_can_be_cancelled_a_running_one_not(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(1)
+    heard = learn_to_prefetch(executor, reports)
+    with Gate() as gate:
+        jobs = [make_job(stand_at_gate, gate.port), make_job(nothing), make_job(nothing)]
+        free = executor.reserve(1_000)
+        executor.release(free - len(jobs))
+        executor.start(jobs)
+        gate.wait_for(1)
+        assert executor.cancel(jobs[1].run_id)
+        outcome = reports.wait_for(heard + 1)[-1]
+        assert (outcome.job, outcome.state) == (jobs[1], RunState.CANCELLED)
+        assert outcome.started_us == jobs[1].started_us == 0
+        assert not executor.cancel(jobs[1].run_id)
+        assert not executor.cancel(jobs[0].run_id)
+        # The waiting one's place is free, and only that.
+        assert executor.reserve(1_000) == free - 2
+        executor.release(free - 2)
+    last = reports.wait_for(heard + 3)[-2:]
+    assert [(each.job, each.state) for each in last] == [
+        (jobs[0], RunState.COMPLETED),
+        (jobs[2], RunState.COMPLETED),
+    ]
+    assert executor.stop(DEADLINE_S) == ([], [])
 
 
 def test_a_coroutine_runs_on_a_loop_of_its_own(

@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from tickwork.errors import SchedulerStateError
+from tickwork.executors.capture import job_context
 from tickwork.executors.guard import attempt_on_loop
 from tickwork.executors.ledger import Ledger, checked_limit, drained
 from tickwork.executors.loop_thread import LoopThread
-from tickwork.executors.outcomes import failure, run_error
+from tickwork.executors.outcomes import failure, never_begun, run_error
 from tickwork.executors.session import Session, SessionExecutor
 from tickwork.interfaces import ExecutorEnvironment, Leftover
 from tickwork.model.jobs import Job, Outcome, RunError
-from tickwork.model.policies import RunState
 
 __all__ = ["AsyncIOExecutor"]
 
@@ -31,11 +31,11 @@ _SLICE = 64
 _COLLECT_S = 0.002
 """How long outcomes are collected while more jobs wait to be started."""
 
-_NEVER_BEGUN = RunError("asyncio.exceptions.CancelledError", "cancelled before it could start")
 _LOOP_CLOSED = RunError(
     "EventLoopClosed",
     "the event loop that this scheduler was started on is closed, so this run can't go on;"
     " stop the scheduler before its loop ends, or start it from plain code to give it its own",
+    kinds=("EventLoopClosed", "Exception"),
 )
 
 
@@ -52,7 +52,7 @@ class _LoopSession(Session):
         else:
             self._loop = environment.loop
         self._now_us = environment.now_us
-        self._context = contextvars.copy_context()
+        self._context = job_context(environment.log_level)
         self._home = contextvars.copy_context()
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._ended: deque[Outcome] = deque()
@@ -78,7 +78,9 @@ class _LoopSession(Session):
     def cancel(self, run_id: str) -> bool:
         with self.ledger.lock:
             jobs = [*self.ledger.waiting, *self.ledger.running]
-        job = next((job for job in jobs if job.run_id == run_id), None)
+        mine = [job for job in jobs if job.run_id == run_id]
+        # After a lease was lost, an earlier attempt of it may still go on beside this one.
+        job = max(mine, key=lambda each: each.fence, default=None)
         return job is not None and self._call(self._cancel, job)
 
     def stop(self, timeout_s: float) -> Leftover:
@@ -163,19 +165,15 @@ class _LoopSession(Session):
         """Report those whose task was cancelled before its first step: it never ran our guard."""
         lost = [job for job in batch if job in self._tasks and self._tasks[job].done()]
         for job in lost:
-            self._end(failure(job, _NEVER_BEGUN, self._now_us(), RunState.CANCELLED))
+            self._end(never_begun(job, self._now_us()))
 
     def _cancel(self, job: Job) -> None:
         task = self._tasks.get(job)
         if task is not None:
             task.cancel()
             return
-        with self.ledger.lock:
-            if job not in self.ledger.waiting:
-                return
-            self.ledger.waiting.remove(job)
-            self.ledger.running.add(job)
-        self.ledger.report([failure(job, _NEVER_BEGUN, self._now_us(), RunState.CANCELLED)])
+        if self.ledger.take_waiting(job):
+            self.ledger.report([never_begun(job, self._now_us())])
 
     def _cancel_all(self) -> None:
         for task in list(self._tasks.values()):
@@ -199,6 +197,7 @@ class AsyncIOExecutor(SessionExecutor[_LoopSession]):
     """
 
     kind: ClassVar[str] = "asyncio"
+    ends_running: ClassVar[bool] = True
 
     def __init__(self, max_concurrency: int = 10_000) -> None:
         super().__init__()

@@ -13,23 +13,26 @@ from threading import Thread
 from typing import Any
 
 from tickwork.executors.outcomes import run_error, state_after
+from tickwork.model.current import current_job
 from tickwork.model.jobs import Job, Outcome
 from tickwork.model.policies import RunState
 
 __all__ = ["attempt", "attempt_on_loop"]
 
 _COMPLETED = RunState.COMPLETED
+_enter = current_job.set
 
 
 def attempt(job: Job, now_us: Callable[[], int]) -> Outcome:
     """Run a job in the calling thread and context; an awaitable it returns, on a loop of its own.
 
-    Never raises.
+    Never raises. The context must be one for this job alone: it is that of its run from now on.
     """
     started_us = now_us()
     if not job.may_start(started_us):
         return _withdrawn(job, started_us)
     job.started_us = started_us
+    _enter(job)
     try:
         result = job.target(*job.args, **job.kwargs)
         if hasattr(type(result), "__await__"):
@@ -51,6 +54,7 @@ async def attempt_on_loop(
         ended(_withdrawn(job, started_us))
         return
     job.started_us = started_us
+    _enter(job)
     try:
         result = job.target(*job.args, **job.kwargs)
         if hasattr(type(result), "__await__"):

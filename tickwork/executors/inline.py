@@ -1,9 +1,9 @@
 """Jobs in the thread that hands them over: for tests, and for whoever wants no concurrency."""
 
-import contextvars
 from collections.abc import Sequence
 from typing import ClassVar
 
+from tickwork.executors.capture import job_context
 from tickwork.executors.guard import attempt
 from tickwork.executors.ledger import Ledger
 from tickwork.executors.session import Session, SessionExecutor
@@ -21,7 +21,7 @@ class _InlineSession(Session):
     def __init__(self, environment: ExecutorEnvironment) -> None:
         self.ledger = Ledger(_PLACES, environment.report)
         self._now_us = environment.now_us
-        self._context = contextvars.copy_context()
+        self._context = job_context(environment.log_level)
 
     def start(self, jobs: Sequence[Job]) -> None:
         with self.ledger.lock:
@@ -44,6 +44,7 @@ class InlineExecutor(SessionExecutor[_InlineSession]):
     """
 
     kind: ClassVar[str] = "inline"
+    ends_running: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -88,6 +88,15 @@ class Ledger:
             self.running.update(batch)
             return batch
 
+    def take_waiting(self, job: Job) -> bool:
+        """Move one job from waiting to running, if it waits: the caller reports its end."""
+        with self.lock:
+            if job not in self.waiting:
+                return False
+            self.waiting.remove(job)
+            self.running.add(job)
+            return True
+
     def withdraw(self) -> list[Job]:
         """Take all jobs out of the ledger; the caller reports them by `report_withdrawn`."""
         with self.lock:

@@ -16,14 +16,19 @@ from types import TracebackType
 from typing import Any
 
 from tickwork.errors import TaskError
+from tickwork.model.current import storable_text
 from tickwork.model.jobs import Job, Outcome, RunError
 from tickwork.model.policies import RunState
 
-__all__ = ["failure", "run_error", "state_after"]
+__all__ = ["failure", "never_begun", "run_error", "state_after"]
 
 _MESSAGE_LIMIT = 10_000
 _TRACEBACK_LIMIT = 20_000
 _FRAMES = 200
+
+_NEVER_BEGUN = RunError("asyncio.exceptions.CancelledError", "cancelled before it could start")
+
+_ROOTS = (BaseException, object)
 
 _OURS = tuple(f"{Path(file).parent}{os.sep}" for file in (__file__, asyncio.__file__))
 
@@ -49,6 +54,7 @@ def run_error(error: BaseException) -> RunError:
         traceback=_text(lambda: _formatted(error))[-_TRACEBACK_LIMIT:],
         code=code,
         details=details,
+        kinds=_kinds(type(error)),
     )
 
 
@@ -60,11 +66,24 @@ def state_after(error: BaseException) -> RunState:
 
 
 def failure(job: Job, error: RunError, now_us: int, state: RunState = RunState.FAILED) -> Outcome:
-    """Return the outcome of a job that an executor had to end by itself, at `now_us`."""
-    return Outcome(job, state, job.started_us or now_us, now_us, error=error)
+    """Return the outcome of a job that an executor had to end by itself, at `now_us`.
+
+    Its `started_us` is 0 if it never began.
+    """
+    return Outcome(job, state, job.started_us, now_us, error=error)
 
 
-def _type_name(kind: type[BaseException]) -> str:
+def never_begun(job: Job, now_us: int) -> Outcome:
+    """Return the outcome of a job that was cancelled while it waited to be started."""
+    return Outcome(job, RunState.CANCELLED, 0, now_us, error=_NEVER_BEGUN)
+
+
+def _kinds(kind: type[BaseException]) -> tuple[str, ...]:
+    """Return the names of the classes of an exception, without those that say nothing."""
+    return tuple(_type_name(each) for each in kind.__mro__ if each not in _ROOTS)
+
+
+def _type_name(kind: type) -> str:
     if kind.__module__ == "builtins":
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
@@ -76,8 +95,7 @@ def _text(make: Callable[[], str]) -> str:
         text = make()
     except BaseException as problem:  # noqa: BLE001 - part of the guard: `__str__` is user code
         return f"<no text: it raised {type(problem).__name__}>"
-    # Databases take neither lone surrogates nor NUL.
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return storable_text(text)
 
 
 def _formatted(error: BaseException) -> str:

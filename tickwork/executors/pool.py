@@ -7,6 +7,7 @@ from threading import Thread
 from pebble import ProcessExpired, ProcessPool
 
 from tickwork.executors import child
+from tickwork.executors.lines import Listener
 from tickwork.executors.spawning import ENDED_WITH_0, WorkerContext
 
 __all__ = ["Pool", "exit_status"]
@@ -15,16 +16,16 @@ __all__ = ["Pool", "exit_status"]
 class Pool:
     """One pool of processes; its first job starts them."""
 
-    def __init__(self, workers: int) -> None:
-        self._context = WorkerContext()
-        self._pool = ProcessPool(workers, initializer=child.mark, context=self._context)
+    def __init__(self, workers: int, listener: Listener) -> None:
+        self._context = WorkerContext(listener)
+        self._pool = ProcessPool(workers, initializer=child.settle_in, context=self._context)
         self._used = False
 
-    def schedule(self, reference: str, payload: str) -> "Future[child.Verdict] | None":
-        """Run a function in one of the processes; None where the pool is broken."""
+    def schedule(self, call: child.Call) -> "Future[child.Verdict] | None":
+        """Make a call in one of the processes; None where the pool is broken."""
         self._used = True
         try:
-            return self._pool.schedule(child.run, args=(reference, payload))
+            return self._pool.schedule(child.run, args=(call,))
         except RuntimeError:
             return None
 
@@ -35,11 +36,12 @@ class Pool:
     def end(self, then: Callable[[], None] = lambda: None) -> Thread:
         """Begin to end all processes at once, and return the thread in which it happens.
 
-        `then` is called there when they are gone.
+        `then` is called there when they are gone and all they said is heard.
         """
 
         def body() -> None:
             self._pool.join()
+            self._context.hear_all()
             then()
 
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble left it unannotated

@@ -7,9 +7,10 @@ behind (a thread still in its job, a coroutine that refuses to end) can't touch 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from tickwork.errors import SchedulerStateError
+from tickwork.executors.capture import capture
 from tickwork.executors.ledger import Ledger
 from tickwork.interfaces import ExecutorEnvironment, Leftover
 from tickwork.model.jobs import Job
@@ -49,6 +50,9 @@ class SessionExecutor(ABC, Generic[S]):
     Before `open` and after `stop` it has no places, and giving places back means nothing.
     """
 
+    ends_running: ClassVar[bool]
+    """Whether running jobs can be ended: by `cancel`, and by `stop` when its time is over."""
+
     def __init__(self) -> None:
         self._session: S | None = None
         self._opening = Lock()
@@ -64,10 +68,12 @@ class SessionExecutor(ABC, Generic[S]):
                 message = f"this {type(self).__name__} is open; give each scheduler one of its own"
                 raise SchedulerStateError(message)
             self._session = self._opened(environment)
+            capture.hold(self)
 
     def forsake(self) -> None:
         """Forget a session whose threads stayed behind in the parent of this process."""
         self._session = None
+        capture.forsake(self)
         self._opening = Lock()
 
     def reserve(self, wanted: int) -> int:
@@ -110,6 +116,7 @@ class SessionExecutor(ABC, Generic[S]):
             return Leftover([], [])
         leftover = session.stop(timeout_s)
         self._session = None
+        capture.let_go(self)
         return leftover
 
     @abstractmethod

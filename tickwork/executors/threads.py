@@ -10,15 +10,16 @@ How many jobs may wait is learned (`Prefetch`): a long job must not be hoarded h
 node is idle, and no-op jobs must not wait for the store's round trip between two batches.
 """
 
-import contextvars
 import os
 from collections import deque
 from collections.abc import Sequence
 from threading import Event, Lock, Thread, current_thread
 from typing import ClassVar
 
+from tickwork.executors.capture import job_context
 from tickwork.executors.guard import attempt
 from tickwork.executors.ledger import Ledger, checked_limit, drained
+from tickwork.executors.outcomes import never_begun
 from tickwork.executors.prefetch import Prefetch
 from tickwork.executors.session import Session, SessionExecutor
 from tickwork.interfaces import ExecutorEnvironment, Leftover
@@ -38,7 +39,7 @@ class _ThreadSession(Session):
         self._workers = workers
         self._prefetch = Prefetch(workers)
         self._now_us = environment.now_us
-        self._context = contextvars.copy_context()
+        self._context = job_context(environment.log_level)
         self._ended: deque[Outcome] = deque()
         self._resting: list[Lock] = []
         self._to_report = Event()
@@ -64,6 +65,16 @@ class _ThreadSession(Session):
             woken = [self._resting.pop() for _ in range(min(len(jobs), len(self._resting)))]
         for bell in woken:
             bell.release()
+
+    def cancel(self, run_id: str) -> bool:
+        with self.ledger.lock:
+            job = next((each for each in self.ledger.waiting if each.run_id == run_id), None)
+        if job is None or not self.ledger.take_waiting(job):
+            return False
+        with self.ledger.lock:
+            self._prefetch.taken += 1
+        self.ledger.report([never_begun(job, self._now_us())])
+        return True
 
     def stop(self, timeout_s: float) -> Leftover:
         unstarted = self.ledger.close()
@@ -140,12 +151,18 @@ class ThreadPoolExecutor(SessionExecutor[_ThreadSession]):
     """
 
     kind: ClassVar[str] = "threadpool"
+    ends_running: ClassVar[bool] = False
 
     def __init__(self, max_workers: int | None = None) -> None:
         super().__init__()
         if max_workers is None:
             max_workers = min(32, (os.cpu_count() or 1) + 4)
         self._max_workers = checked_limit("max_workers", max_workers)
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run that still waits for a thread; False for one that runs, for it goes on."""
+        session = self._session
+        return session is not None and session.cancel(run_id)
 
     def _opened(self, environment: ExecutorEnvironment) -> _ThreadSession:
         return _ThreadSession(self._max_workers, environment)

@@ -10,6 +10,7 @@ from tickwork.executors import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from tickwork.interfaces import Cancelling
 from tickwork.model.jobs import Job
 from tickwork.testing.executor_contract import Reports
 
@@ -25,6 +26,12 @@ def test_kinds_are_the_aliases() -> None:
     makers = [AsyncIOExecutor, ThreadPoolExecutor, ProcessPoolExecutor, InlineExecutor]
     kinds = ["asyncio", "threadpool", "processpool", "inline"]
     assert [make().kind for make in makers] == kinds
+
+
+def test_only_threads_and_callers_can_not_be_ended() -> None:
+    makers = [AsyncIOExecutor, ThreadPoolExecutor, ProcessPoolExecutor, InlineExecutor]
+    assert [make().ends_running for make in makers] == [True, False, True, False]
+    assert [isinstance(make(), Cancelling) for make in makers] == [True, True, True, False]
 
 
 def test_an_executor_that_is_not_open_has_no_places() -> None:

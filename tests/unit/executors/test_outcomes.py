@@ -1,14 +1,21 @@
 import asyncio
 import json
+from collections.abc import Callable
+from contextvars import copy_context
 from types import SimpleNamespace
 
 import pytest
 
 from tickwork.errors import TaskError
-from tickwork.executors.guard import attempt
+from tickwork.executors import guard
 from tickwork.executors.outcomes import run_error, state_after
-from tickwork.model.jobs import Job, RunError
+from tickwork.model.jobs import Job, Outcome, RunError
 from tickwork.model.policies import RunState
+
+
+def attempt(job: Job, now_us: Callable[[], int]) -> Outcome:
+    """Run a job in a context of its own, as executors do."""
+    return copy_context().run(guard.attempt, job, now_us)
 
 
 class Local(Exception):  # noqa: N818
@@ -38,6 +45,17 @@ def test_builtin_types_have_short_names_and_others_full_ones() -> None:
     assert run_error(ValueError("x")).type == "ValueError"
     assert run_error(Local("x")).type == f"{__name__}.Local"
     assert run_error(json.JSONDecodeError("x", "", 0)).type == "json.decoder.JSONDecodeError"
+
+
+def test_kinds_are_all_classes_that_say_something() -> None:
+    assert run_error(json.JSONDecodeError("x", "", 0)).kinds == (
+        "json.decoder.JSONDecodeError",
+        "ValueError",
+        "Exception",
+    )
+    assert run_error(Local("x")).kinds == (f"{__name__}.Local", "Exception")
+    assert run_error(TimeoutError()).kinds == ("TimeoutError", "OSError", "Exception")
+    assert run_error(asyncio.CancelledError()).kinds == ("asyncio.exceptions.CancelledError",)
 
 
 def test_the_traceback_begins_in_the_tasks_own_code() -> None:
@@ -127,6 +145,10 @@ def test_a_careless_subclass_of_task_error_is_an_error_like_any_other() -> None:
     assert error.type == f"{__name__}.Bare"
     assert error.code is None
     assert error.details == {}
+
+
+def test_a_time_out_of_the_tasks_own_is_a_failure() -> None:
+    assert state_after(TimeoutError()) is RunState.FAILED
 
 
 def test_only_asyncios_cancellation_is_one() -> None:
