@@ -22,11 +22,22 @@ if TYPE_CHECKING:
         TaskError,
         TaskNotFoundError,
         TickworkError,
+        WaitTimeoutError,
     )
-    from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState
+    from tickwork.model.current import CurrentRun, current_run, update_progress
+    from tickwork.model.policies import (
+        Coalesce,
+        Delivery,
+        Keep,
+        Overlap,
+        RunState,
+        ScheduleState,
+    )
     from tickwork.model.snapshots import RunInfo, SchedulerInfo, TaskInfo
+    from tickwork.scheduler.config import SchedulerConfig
+    from tickwork.scheduler.run import Run
     from tickwork.scheduler.scheduler import AsyncIOScheduler, Scheduler
-    from tickwork.scheduler.task import Run, Task
+    from tickwork.scheduler.task import Task
     from tickwork.triggers import (
         AndTrigger,
         CalendarIntervalTrigger,
@@ -52,11 +63,22 @@ _HOMES = {
         "TaskError",
         "TaskNotFoundError",
         "TickworkError",
+        "WaitTimeoutError",
     ),
-    "tickwork.model.policies": ("Coalesce", "Delivery", "RunState", "ScheduleState"),
+    "tickwork.model.policies": (
+        "Coalesce",
+        "Delivery",
+        "Keep",
+        "Overlap",
+        "RunState",
+        "ScheduleState",
+    ),
+    "tickwork.model.current": ("CurrentRun", "current_run", "update_progress"),
     "tickwork.model.snapshots": ("RunInfo", "SchedulerInfo", "TaskInfo"),
     "tickwork.scheduler.scheduler": ("AsyncIOScheduler", "Scheduler"),
-    "tickwork.scheduler.task": ("Run", "Task"),
+    "tickwork.scheduler.config": ("SchedulerConfig",),
+    "tickwork.scheduler.run": ("Run",),
+    "tickwork.scheduler.task": ("Task",),
     "tickwork.triggers": (
         "AndTrigger",
         "CalendarIntervalTrigger",
@@ -77,6 +99,7 @@ __all__ = [
     "Coalesce",
     "ConflictingTaskError",
     "CronTrigger",
+    "CurrentRun",
     "DateTrigger",
     "Delivery",
     "IntervalTrigger",
@@ -84,13 +107,16 @@ __all__ = [
     "InvalidInputError",
     "InvalidReferenceError",
     "InvalidTriggerError",
+    "Keep",
     "OrTrigger",
+    "Overlap",
     "Run",
     "RunInfo",
     "RunNotFoundError",
     "RunState",
     "ScheduleState",
     "Scheduler",
+    "SchedulerConfig",
     "SchedulerInfo",
     "SchedulerStateError",
     "ShutdownTrigger",
@@ -101,8 +127,11 @@ __all__ = [
     "TaskInfo",
     "TaskNotFoundError",
     "TickworkError",
+    "WaitTimeoutError",
     "__version__",
+    "current_run",
     "parse_interval",
+    "update_progress",
 ]
 
 

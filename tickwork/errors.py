@@ -9,6 +9,7 @@ TickworkError
 ├── NotFoundError (LookupError)           no such thing in the store
 │   ├── TaskNotFoundError
 │   └── RunNotFoundError
+├── WaitTimeoutError (TimeoutError)       a run isn't over within the time that somebody waits
 ├── ConflictError                         the thing is there, in another state than needed
 │   ├── ConflictingTaskError              another task has this id
 │   └── SchedulerStateError               the scheduler isn't in the state that this call needs
@@ -39,6 +40,7 @@ __all__ = [
     "TaskNotFoundError",
     "TickworkError",
     "UnreadableRecordError",
+    "WaitTimeoutError",
 ]
 
 
@@ -76,6 +78,10 @@ class TaskNotFoundError(NotFoundError):
 
 class RunNotFoundError(NotFoundError):
     """No run has this id; it may have been pruned."""
+
+
+class WaitTimeoutError(TickworkError, TimeoutError):
+    """A run isn't over within the time that somebody waits for it; it goes on."""
 
 
 class ConflictError(TickworkError):

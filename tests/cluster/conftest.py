@@ -5,7 +5,7 @@ import re
 import pytest
 
 _WHICH = re.compile(r"::Test(?P<store>\w+?)Cluster\w*::test_(?P<scenario>\w+)\[long")
-_COUNTS = re.compile(r"^tasks: (?P<counts>.*)$", re.MULTILINE)
+_COUNTS = re.compile(r"^(?P<counts>tasks: .*)$", re.MULTILINE)
 _COLUMNS = (
     "fire times",
     "runs",

@@ -124,7 +124,9 @@ class FailingServer(OnServer):
                     if blow % 2:
                         cluster.kill(victim)
                 if blow % 2:
-                    workers[workers.index(victim)] = cluster.launch(victim.name, **QUICK)
+                    worker = workers[workers.index(victim)] = cluster.launch(victim.name, **QUICK)
+                    # A scheduler needs its store to start; only then may it go away.
+                    cluster.await_ready([worker])
             cluster.await_rest(length_s(tasks) + size.rest_s)
             check(cluster, tasks)
             assert all(worker.alive for worker in workers), "an outage ends no scheduler"

@@ -58,6 +58,8 @@ class Killing(Case):
         for _ in range(size.blows):
             work_on(cluster, random, size)
             frozen = random.choice(workers)
+            # One that was too slow for its lease is between two lives.
+            until(lambda: bool(cluster.node_ids(frozen)), 10, f"{frozen.name} is registered")  # noqa: B023  called at once
             node_ids = cluster.node_ids(frozen)
             frozen.signal(signal.SIGSTOP)
             until(frozen.stands, 5, f"{frozen.name} stands still")

@@ -13,6 +13,7 @@ from tickwork.model.events import (
     RunFailed,
     RunLost,
     RunMissed,
+    RunRetrying,
     RunSkipped,
     RunStarted,
     RunTakenOver,
@@ -22,7 +23,9 @@ from tickwork.model.instants import SECOND, from_us
 from tickwork.model.jobs import Outcome
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord
+from tickwork.model.steps import Finished, GivenBack
 from tickwork.model.values import decode_result
+from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.listeners import Listeners
 
@@ -50,14 +53,25 @@ _LEVELS = {
 class Announcer:
     """Tells what happens to the runs of one store."""
 
-    def __init__(self, store: str, listeners: Listeners, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, store: str, listeners: Listeners, awaited: Awaited, now_us: Callable[[], int]
+    ) -> None:
         self.store = store
         self._listeners = listeners
+        self._awaited = awaited
         self._now_us = now_us
 
     def is_quiet(self) -> bool:
         """Whether nobody wants to know of runs that ended well."""
-        return not (logger.isEnabledFor(logging.DEBUG) or self._listeners.wants(RunCompleted))
+        return not (
+            self._awaited
+            or logger.isEnabledFor(logging.DEBUG)
+            or self._listeners.wants(RunCompleted)
+        )
+
+    def _ended(self, run_id: str) -> None:
+        if self._awaited:
+            self._awaited.ended(run_id)
 
     def wants_starts(self) -> bool:
         """Whether anybody wants to be told of starts."""
@@ -73,28 +87,55 @@ class Announcer:
         if self._listeners.wants(RunStarted):
             self._listeners.tell(RunStarted(at=from_us(self._now_us()), **self._of_held(held)))
 
-    def finished(self, held: Held, outcome: Outcome, reason: str | None) -> None:
-        """Tell how an attempt ended."""
-        state = outcome.state
+    def finished(self, held: Held, outcome: Outcome, finished: Finished) -> None:
+        """Tell how a run ended."""
+        state = finished.state
+        self._ended(held.run_id)
         kind = _EVENTS[state]
         level = _LEVELS.get(state, logging.WARNING)
-        error = f"{outcome.error.type}: {outcome.error.message}" if outcome.error else None
+        error = _error(held, outcome, state)
         if logger.isEnabledFor(level):
-            self._log(level, held, outcome, error or reason)
+            self._log(level, state.value, held, outcome, error or finished.reason)
         if self._listeners.wants(kind):
             self._listeners.tell(
                 kind(
                     at=from_us(outcome.finished_us),
-                    result=_result(outcome),
+                    result=_result(outcome) if state is RunState.COMPLETED else None,
                     error=error,
-                    reason=reason,
+                    reason=finished.reason,
                     **self._of_held(held),
                 )
             )
 
+    def retried(self, held: Held, outcome: Outcome, back: GivenBack) -> None:
+        """Tell that an attempt failed, and when the run will be tried again."""
+        error = _error(held, outcome, held.ending or outcome.state)
+        self._log(logging.WARNING, "to be tried again", held, outcome, error)
+        if self._listeners.wants(RunRetrying):
+            self._listeners.tell(
+                RunRetrying(
+                    at=from_us(outcome.finished_us),
+                    error=error,
+                    reason=back.reason,
+                    next_attempt_at=from_us(back.available_us),
+                    **self._of_held(held),
+                )
+            )
+
+    def still_running(self, held: Held) -> None:
+        """Tell that a run goes on that should have ended, and will be tried again when it has."""
+        logger.warning(
+            "run of %s %s; it can't be ended, and still runs",
+            held.task_id,
+            held.why,
+            extra={"task_id": held.task_id, "run_id": held.run_id, "attempt": held.attempt},
+        )
+
     def recorded(self, run: RunRecord) -> None:
         """Tell of a run that isn't executed (now): missed, skipped, lost or taken over."""
         kind = _EVENTS.get(run.state)
+        if run.state is not RunState.PENDING:
+            self._ended(run.id)
         if kind is None or (run.state is RunState.PENDING and not run.attempt):
             return
         level = _LEVELS.get(run.state, logging.WARNING)
@@ -131,13 +172,15 @@ class Announcer:
             extra={"task_id": held.task_id, "run_id": held.run_id, "attempt": held.attempt},
         )
 
-    def _log(self, level: int, held: Held, outcome: Outcome, why: str | None) -> None:
+    def _log(  # noqa: PLR0917  what a line says
+        self, level: int, what: str, held: Held, outcome: Outcome, why: str | None
+    ) -> None:
         due_us = held.run.due_us
         late_us = outcome.started_us - due_us if due_us and outcome.started_us else 0
         logger.log(
             level,
             "run %s: %s%s",
-            outcome.state.value,
+            what,
             held.task_id,
             f" ({why})" if why else "",
             extra={
@@ -158,6 +201,13 @@ class Announcer:
             "fire_time": _fire_time(held.run),
             "fire_count": held.run.fire_count,
         }
+
+
+def _error(held: Held, outcome: Outcome, state: RunState) -> str | None:
+    """Return what went wrong: that its end was asked for is a reason, no error."""
+    if state is held.ending:
+        return held.why if state is RunState.TIMEOUT else None
+    return f"{outcome.error.type}: {outcome.error.message}" if outcome.error else None
 
 
 def _result(outcome: Outcome) -> Any:

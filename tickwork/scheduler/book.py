@@ -16,18 +16,27 @@ from tickwork.errors import (
     ConflictingTaskError,
     RunNotFoundError,
     SchedulerStateError,
+    StoreError,
     TaskConfigurationError,
     TaskNotFoundError,
 )
-from tickwork.interfaces import Reader, Store, Trigger
+from tickwork.interfaces import OnDemand, Reader, Store, Trigger
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.events import TaskAdded, TaskChanged, TaskEvent
 from tickwork.model.listing import page_of_tasks
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import TASK_REMOVED, Edit, Edited, RunQuery, TaskQuery
+from tickwork.model.steps import (
+    TASK_REMOVED,
+    CancelRequest,
+    Edit,
+    Edited,
+    RunQuery,
+    TaskQuery,
+)
 from tickwork.scheduler import planner
 from tickwork.scheduler.declaring import Declared
+from tickwork.scheduler.following import after_run
 from tickwork.scheduler.guard import asked, guarded_trigger
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.store_clock import StoreClock
@@ -62,12 +71,14 @@ class Book:
         self.connected = False
         self.undeclared: list[tuple[str, str]] = []
         self._decorated: dict[tuple[str, str], Definition] = {}
+        self.decorated_functions: dict[str, Declared] = {}
+        self.run_on_startup: dict[str, frozenset[str]] = {}
 
     def new_id(self) -> str:
         """Return a new id for a task; later ones sort behind it, which keeps indexes compact."""
         return self.ids.at(self._clocks["default"].now_us())()
 
-    def _now_us(self, store: str) -> int:
+    def now_us(self, store: str) -> int:
         """Return the present instant by a store's clock."""
         clock = self._clocks[store]
         if self.connected:
@@ -95,6 +106,8 @@ class Book:
 
     def _refuse_second_decorator(self, declared: Declared) -> None:
         """Refuse a decorator for a task that another one of this process declares differently."""
+        if declared.definition.decorated:
+            self.decorated_functions.setdefault(declared.definition.function, declared)
         if not declared.definition.decorated or declared.replaces:
             return
         key = (declared.store, declared.id)
@@ -142,7 +155,7 @@ class Book:
 
     def _put(self, store: str, declared: Sequence[Declared]) -> dict[str, type[TaskEvent] | None]:
         """Put tasks into a store; return what became of those that were there, by id."""
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
         by_id = {each.id: each for each in declared}
         new_id = self.ids.at(now_us)
         timings: dict[int, object] = {}
@@ -156,8 +169,19 @@ class Book:
             changes[new.id] = None if edit.unchanged else TaskAdded if anew else TaskChanged
             return edit
 
-        self._stores[store].put(records, decide, new_id)
+        edited = self._stores[store].put(records, decide, new_id)
+        self._note_starters(store, [each.task for each in edited if each.task is not None])
         return changes
+
+    def _note_starters(self, store: str, tasks: Iterable[TaskRecord]) -> None:
+        """Remember which declared tasks run at each start, as they stand in the store now."""
+        for task in tasks:
+            definition = task.definition
+            starters = self.run_on_startup.get(store, frozenset())
+            if isinstance(definition, Definition) and definition.run_on_startup:
+                self.run_on_startup[store] = starters | {task.id}
+            elif task.id in starters:
+                self.run_on_startup[store] = starters - {task.id}
 
     def _record(self, declared: Declared, now_us: int, timings: dict[int, object]) -> TaskRecord:
         """Return the record of a new task; `timings` are those of triggers by identity."""
@@ -226,7 +250,7 @@ class Book:
                 first_us=pending.first_us if first_us is None else first_us,
             )
             return
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             definition = planner.definition_of(task)
@@ -243,7 +267,7 @@ class Book:
         if pending is not None:
             self.pending[store, task_id] = replace(pending, paused=True)
             return
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             if task.state in {ScheduleState.FINISHED, ScheduleState.PAUSED}:
@@ -265,7 +289,7 @@ class Book:
         if pending is not None:
             self.pending[store, task_id] = replace(pending, paused=False)
             return
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             if task.state is not ScheduleState.PAUSED:
@@ -281,7 +305,7 @@ class Book:
         rest = [each for each in task_ids if each not in gone]
         if not self.connected or not rest:
             return gone
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
         there: list[str] = []
 
         def decide(task: TaskRecord) -> Edit:
@@ -299,9 +323,24 @@ class Book:
             )
         return self.run_all(store, [task_id], source)[0]
 
+    def run_at_start(self, store: str, task_ids: Sequence[str]) -> list[RunRecord]:
+        """Add a run of each of these tasks that is scheduled, and has none pending or running."""
+        now_us = self.now_us(store)
+
+        def decide(task: TaskRecord) -> Edit:
+            idle = task.state is ScheduleState.SCHEDULED and not task.active
+            definition = task.definition
+            wanted = isinstance(definition, Definition) and definition.run_on_startup
+            if not (idle and wanted):
+                return Edit(task, unchanged=True)
+            return Edit(task, (planner.manual_run(now_us, Source.STARTUP),))
+
+        edits = self._stores[store].edit(task_ids, decide, self.ids.at(now_us))
+        return [run for edited in edits for run in edited.runs]
+
     def run_all(self, store: str, task_ids: Sequence[str], source: Source) -> list[RunRecord]:
         """Add a run of each of these tasks."""
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
 
         def decide(task: TaskRecord) -> Edit:
             # What can't be understood here has no executor that could be written down.
@@ -320,7 +359,7 @@ class Book:
         while found := self.find(store, TaskQuery(limit=_REPORTED, offset=seen)):
             seen += len(found)
             ids = [task.id for task in found if isinstance(task.definition, Definition)]
-            self._stores[store].edit(ids, self._resigned, self.ids.at(self._now_us(store)))
+            self._stores[store].edit(ids, self._resigned, self.ids.at(self.now_us(store)))
             written += len(ids)
         return written
 
@@ -332,19 +371,16 @@ class Book:
 
     def cancel_pending(self, store: str, run_ids: Sequence[str], reason: str) -> None:
         """Cancel those of some runs that nobody has leased."""
-        tasks = []
-        for run_id in run_ids:
-            run = self.reader(store).get_run(run_id)
-            if run is not None and run.state is RunState.PENDING and run.node is None:
-                tasks.append(run.task_id)
-        if tasks:
-            new_id = self.ids.at(self._now_us(store))
-            self._stores[store].edit(tasks, lambda task: Edit(task, (), reason), new_id)
+        reader, on_demand = self.reader(store), self._stores[store]
+        found = [reader.get_run(run_id) for run_id in run_ids]
+        free = [run.id for run in found if run and run.state is RunState.PENDING and not run.node]
+        if free and isinstance(on_demand, OnDemand):
+            on_demand.cancel(CancelRequest(free, reason, self.now_us(store), after_run))
 
     def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
         if not self.connected:
             raise _missing(task_id)
-        new_id = self.ids.at(self._now_us(store))
+        new_id = self.ids.at(self.now_us(store))
         (edited,) = self._stores[store].edit([task_id], decide, new_id)
         if edited.task is None:
             raise _missing(task_id)
@@ -398,7 +434,7 @@ class Book:
 
     def _pending_record(self, declared: Declared) -> TaskRecord:
         state = ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED
-        now_us = self._now_us(declared.store)
+        now_us = self.now_us(declared.store)
         record = TaskRecord(
             id=declared.id, generation=0, definition=declared.definition, state=state
         )
@@ -408,7 +444,7 @@ class Book:
     def explained(self, infos: list[TaskInfo], store: str) -> list[TaskInfo]:
         """Add to views of tasks why no node that lives can execute them, where that is so."""
         unexplained = any(info.problem is None for info in infos)
-        now_us = self._now_us(store)
+        now_us = self.now_us(store)
         nodes = self.reader(store).nodes() if self.connected and unexplained else []
         nodes = [node for node in nodes if node.expires_us > now_us]
         if not nodes:
@@ -434,13 +470,36 @@ class Book:
         """Return a page of the tasks in a store; pending ones are no part of it."""
         return self.reader(store).find_tasks(query) if self.connected else []
 
-    def run(self, run_id: str) -> tuple[RunRecord, str]:
+    def run(self, run_id: str, store: str | None = None) -> tuple[RunRecord, str]:
         """Return a run and the name of its store."""
-        for name in self._stores if self.connected else ():
-            run = self.reader(name).get_run(run_id)
+        names = list(self._stores) if store is None else [store]
+        failed: StoreError | None = None
+        for name in names if self.connected else ():
+            try:
+                run = self.reader(name).get_run(run_id)
+            except StoreError as error:
+                # Perhaps another one has it.
+                failed = error
+                continue
             if run is not None:
                 return run, name
+        if failed is not None:
+            raise failed
         raise RunNotFoundError(f"there is no run {run_id!r}; it may have been pruned")
+
+    def definitions_of(
+        self, runs: Iterable[tuple[RunRecord, str]]
+    ) -> dict[str, Definition | Unreadable | None]:
+        """Return the definitions of runs by their ids: their own, or those of their tasks now."""
+        tasks: dict[tuple[str, str], Definition | Unreadable | None] = {}
+        found: dict[str, Definition | Unreadable | None] = {}
+        for run, store in runs:
+            key = store, run.task_id
+            if run.definition is None and key not in tasks:
+                task = self.reader(store).get_task(run.task_id)
+                tasks[key] = None if task is None else task.definition
+            found[run.id] = run.definition or tasks[key]
+        return found
 
     def runs(self, stores: Iterable[str], query: RunQuery) -> list[tuple[RunRecord, str]]:
         """Return the newest runs of some stores."""

@@ -6,7 +6,7 @@ each option is checked with a message that says what to do instead.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -22,49 +22,36 @@ from tickwork.model.functions import (
     resolve,
     unwrapped_partial,
 )
-from tickwork.model.instants import SECOND, us_of
-from tickwork.model.policies import Coalesce, Delivery, Scope
+from tickwork.model.policies import Scope
 from tickwork.model.signatures import PerFunction
-from tickwork.model.standard import is_unicode
 from tickwork.model.values import encode_arguments
+from tickwork.scheduler.options import (
+    POLICIES,
+    RUN_POLICIES,
+    read_changes,
+    read_flag,
+    read_name,
+    read_word,
+    rendered_key,
+)
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.wiring import build_trigger
 
 __all__ = [
     "OPTIONS",
-    "POLICIES",
     "Declared",
     "Declarer",
     "checked_defaults",
     "named_executor",
     "read_args",
-    "read_changes",
     "read_kwargs",
-    "read_name",
     "read_tags",
-    "read_whole",
-    "read_word",
 ]
 
 _runs_on_loop = PerFunction(is_coroutine_callable)
 _generates = PerFunction(is_generator_callable)
 
 _LONGEST_ID = 191
-_LONGEST_S = 1_000 * 366 * 86_400
-_MOST = 1_000_000_000
-
-POLICIES = frozenset(
-    {
-        "coalesce",
-        "misfire_grace_time",
-        "max_instances",
-        "jitter",
-        "delivery",
-        "fixed_delay",
-        "max_history",
-    }
-)
-"""The options that become fields of a definition as they are."""
 
 OPTIONS = POLICIES | {
     "args",
@@ -133,13 +120,15 @@ class Declarer:
         if jitter is not None and "jitter" not in options:
             given["jitter"] = jitter
         store, scope = self._place(given)
-        target, args, kwargs = self._callable(function)
+        target, args, kwargs = self.callable_of(function)
         args = (*args, *read_args("args", given.get("args", ())))
         kwargs = {**kwargs, **read_kwargs("kwargs", given.get("kwargs") or {})}
         check_signature(target, args, kwargs)
-        reference, local = self._reference(function, target, store, decorated=decorated)
+        policies = read_changes({name: given[name] for name in POLICIES if name in given})
+        key = rendered_key(policies.get("key_template"), target, args, kwargs)
+        reference, local = self.reference_of(function, target, store, decorated=decorated)
         executor = self._executor(given.get("executor"), target)
-        self._refuse_hopeless(target, executor, local=local)
+        self.refuse_hopeless(target, executor, local=local)
         definition = Definition(
             function=reference,
             trigger=trigger,
@@ -151,18 +140,19 @@ class Declarer:
             decorated=decorated,
             disposable=not decorated and _is_disposable(trigger, named="id" in given),
             target=target if local else None,
-            **read_changes({name: given[name] for name in POLICIES if name in given}),
+            concurrency_key=key,
+            **policies,
         )
         # Many tasks are often declared alike; one definition for all of them is quicker to look at.
         if definition == self._latest and definition.target is self._latest.target:
             definition = self._latest
         self._latest = definition
-        paused = _flag("paused", given.get("paused", False))
+        paused = read_flag("paused", given.get("paused", False))
         first_us = None
         if "next_run_time" in given:
             paused = paused or given["next_run_time"] is None
             first_us = self.instant(given["next_run_time"])
-        replaces = _flag("replace_existing", given.get("replace_existing", False))
+        replaces = read_flag("replace_existing", given.get("replace_existing", False))
         task_id, unnamed = self._id(given.get("id"), definition, store, decorated=decorated)
         return Declared(
             id=task_id,
@@ -206,9 +196,10 @@ class Declarer:
             )
         return store, scope
 
-    def _callable(
+    def callable_of(
         self, function: Callable[..., Any] | str
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return the function itself, and the arguments that it brings along."""
         if isinstance(function, str):
             return resolve(function), (), {}
         if not callable(function):
@@ -217,13 +208,13 @@ class Declarer:
             )
         return unwrapped_partial(function) if isinstance(function, partial) else (function, (), {})
 
-    def _reference(
+    def reference_of(
         self,
         given: Callable[..., Any] | str,
         target: Callable[..., Any],
         store: str,
         *,
-        decorated: bool,
+        decorated: bool = False,
     ) -> tuple[str, bool]:
         """Return the name of a function, and whether only this process can know it."""
         if isinstance(given, str):
@@ -243,7 +234,27 @@ class Declarer:
         self._references[target] = reference
         return reference, False
 
-    def _refuse_hopeless(self, target: Callable[..., Any], executor: str, *, local: bool) -> None:
+    def plain(self, reference: str, target: Callable[..., Any]) -> Definition:
+        """Return a definition for single runs of a function, with the scheduler's defaults."""
+        given = self.defaults
+        policies = read_changes({name: given[name] for name in RUN_POLICIES & given.keys()})
+        return Definition(
+            function=reference,
+            trigger=build_trigger("date", {}),
+            name=name_of(target),
+            executor=self._executor(given.get("executor"), target),
+            tags=read_tags(given.get("tags", ())),
+            **policies,
+        )
+
+    def known_reference(
+        self, given: Callable[..., Any] | str, target: Callable[..., Any]
+    ) -> str | None:
+        """Return the name of a function that was named before."""
+        return given if isinstance(given, str) else self._known(target)
+
+    def refuse_hopeless(self, target: Callable[..., Any], executor: str, *, local: bool) -> None:
+        """Refuse a function that the executor could never execute."""
         if _generates(target):
             raise TaskConfigurationError(
                 f"{name_of(target)} is a generator function: calling it executes nothing of it. "
@@ -307,22 +318,6 @@ def named_executor(name: object, executors: Collection[str]) -> str:
     return name
 
 
-def read_changes(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policies that a user named as fields of a definition."""
-    fields: dict[str, Any] = {}
-    for name, value in options.items():
-        field_name, read = _READERS[name]
-        fields[field_name] = read(name, value)
-    return fields
-
-
-def read_name(name: str, value: object) -> str:
-    """Return a text that names something."""
-    if not isinstance(value, str) or not value.strip() or not is_unicode(value):
-        raise TaskConfigurationError(f"{name}={value!r} is not a text that names something")
-    return value
-
-
 def read_args(name: str, value: object) -> Sequence[Any]:
     """Return positional arguments."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
@@ -343,96 +338,6 @@ def read_tags(value: object) -> tuple[str, ...]:
         raise TaskConfigurationError(f"tags={value!r} is not a list of texts; write tags=[...]")
     tags = sorted(value) if isinstance(value, (set, frozenset)) else value
     return tuple(dict.fromkeys(read_name("tag", tag) for tag in tags))
-
-
-def read_word(name: str, kind: type[Any], value: object) -> Any:
-    """Return a member of an enumeration of words."""
-    try:
-        return kind(value)
-    except ValueError:
-        words = ", ".join(repr(each.value) for each in kind)
-        raise TaskConfigurationError(f"{name}={value!r} isn't known; use one of {words}") from None
-
-
-def _coalesce(name: str, value: object) -> Coalesce:
-    if isinstance(value, bool):
-        return Coalesce.LATEST if value else Coalesce.ALL
-    word: Coalesce = read_word(name, Coalesce, value)
-    return word
-
-
-def _delivery(name: str, value: object) -> Delivery:
-    word: Delivery = read_word(name, Delivery, value)
-    return word
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TaskConfigurationError(f"{name}={value!r} must be True or False")
-    return value
-
-
-def read_whole(name: str, value: object, least: int) -> int:
-    """Return a whole number from `least` on, of a size that every store takes."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise TaskConfigurationError(
-            f"{name}={str(value)[:40]} must be a whole number from {least} to {_MOST}"
-        )
-    return value
-
-
-def _count(name: str, value: object) -> int:
-    return read_whole(name, value, 1)
-
-
-def _kept(name: str, value: object) -> int | None:
-    return None if value is None else read_whole(name, value, 0)
-
-
-def _duration(name: str, value: object) -> int:
-    if isinstance(value, timedelta):
-        duration_us = us_of(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:  # noqa: PLR0124  nan
-        # Compared before it is converted: 10**400 has no float, and infinity no integer.
-        duration_us = round(value * SECOND) if abs(value) <= _LONGEST_S else _LONGEST_S * SECOND + 1
-        duration_us = -1 if value < 0 else duration_us
-    else:
-        raise TaskConfigurationError(
-            f"{name}={value!r} is not a duration; give seconds as a number, or a timedelta"
-        )
-    if duration_us < 0:
-        raise TaskConfigurationError(f"{name}={value!r} must not be negative")
-    if duration_us > _LONGEST_S * SECOND:
-        raise TaskConfigurationError(
-            f"{name} is longer than a thousand years; use None for no limit"
-        )
-    return duration_us
-
-
-def _limit(name: str, value: object) -> int | None:
-    if value is None:
-        return None
-    duration_us = _duration(name, value)
-    if not duration_us:
-        raise TaskConfigurationError(
-            f"{name}={value!r} would let nothing through; use None for no limit"
-        )
-    return duration_us
-
-
-def _optional(name: str, value: object) -> int:
-    return 0 if value is None else _duration(name, value)
-
-
-_READERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
-    "coalesce": ("coalesce", _coalesce),
-    "misfire_grace_time": ("misfire_grace_us", _limit),
-    "max_instances": ("max_instances", _count),
-    "jitter": ("jitter_us", _optional),
-    "delivery": ("delivery", _delivery),
-    "fixed_delay": ("fixed_delay", _flag),
-    "max_history": ("max_history", _kept),
-}
 
 
 def checked_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:

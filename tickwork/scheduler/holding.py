@@ -4,32 +4,51 @@ Outcomes come in from any thread and wait in an inbox; the loop turns what has c
 batch and writes it. What can't be written stays here and is written later; each entry takes effect
 at most once, so a batch may be repeated when nobody knows whether it was written.
 
+What runs say of themselves is written when they end, and before that their progress twice a second
+at most, their log, which may be long, every five seconds.
+
 A run's start is written down on its own only if that matters: beforehand, where a start must never
 be repeated, and after a moment, where the run takes longer than that. Most runs are over by then.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 from tickwork.interfaces import Store
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job, Outcome
 from tickwork.model.policies import RunState
-from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Batch, Finished, GivenBack, Mark
+from tickwork.model.steps import AfterRun, Batch, Finished, GivenBack, Mark
 from tickwork.scheduler.announcing import Announcer
-from tickwork.scheduler.held import Held, concluded, failed, left_over
+from tickwork.scheduler.held import Held
 from tickwork.scheduler.store_clock import StoreClock
+from tickwork.scheduler.verdicts import (
+    cancelled_before,
+    concluded,
+    failed,
+    left_over,
+    lingering,
+    note_of,
+    returned,
+)
 
 __all__ = ["Holding"]
 
 _MARKED_AFTER_US = SECOND // 10
+_NOTED_AFTER_US = SECOND // 2
+_LOGGED_AFTER_US = 5 * SECOND
 
 
 class _Conclusion(NamedTuple):
     finished: Finished
+    held: Held
+    outcome: Outcome
+
+
+class _Retry(NamedTuple):
+    back: GivenBack
     held: Held
     outcome: Outcome
 
@@ -41,7 +60,7 @@ class Holding:
         self,
         store: Store,
         announcer: Announcer,
-        after_run: Callable[[TaskRecord, int], None],
+        after_run: AfterRun,
         wake: threading.Event,
         *,
         clock: StoreClock,
@@ -55,8 +74,13 @@ class Holding:
         """By the clock here: until when all leases hold, if they aren't renewed."""
         self.inbox: deque[Outcome] = deque()
         self.held: dict[str, Held] = {}
+        self._noted: dict[str, Held] = {}
+        self._noted_at_us = 0
+        self._logged_at_us = 0
+        self._unlogged: dict[str, Held] = {}
         self._unmarked: dict[str, Held] = {}
         self._conclusions: list[_Conclusion] = []
+        self._retries: list[_Retry] = []
         self._given_back: list[GivenBack] = []
         self.ended: list[Held] = []
 
@@ -68,13 +92,21 @@ class Holding:
         """Return what is leased and not written back; from any thread."""
         return list(self.held.values())
 
+    def note(self, held: Held) -> None:
+        """Note that a run has said something of itself; from any thread."""
+        first = not self._noted
+        self._noted[held.run_id] = held
+        if first:
+            # The loop has to see when it is to write; of the others it will hear then.
+            self.wake.set()
+
     def is_empty(self) -> bool:
         """Whether nothing is held, and nothing is left to be written."""
         return not (self.held or self.inbox or self._conclusions or self._given_back)
 
     def suspects(self) -> bool:
         """Whether a run is held that was under way when a node died."""
-        return any(held.run.suspect for held in self.held.values())
+        return any(held.run.suspect and held.lingers_as is None for held in self.held.values())
 
     def take(self, held: Held) -> None:
         """Hold a run that was just leased."""
@@ -83,10 +115,26 @@ class Holding:
 
     def fail(self, held: Held, error: BaseException | None, now_us: int) -> None:
         """End a run that can't be started."""
+        self._end_unstarted(held, failed(held, error, now_us), now_us)
+
+    def end_unstarted(self, held: Held, now_us: int) -> None:
+        """End a run that was to be ended before it could start."""
+        self._end_unstarted(held, cancelled_before(held, now_us), now_us)
+
+    def _end_unstarted(self, held: Held, entry: Finished, now_us: int) -> None:
         self.held[held.run_id] = held
-        finished = failed(held, error, now_us)
-        outcome = Outcome(held, finished.state, 0, now_us)
-        self._conclusions.append(_Conclusion(finished, held, outcome))
+        self._conclusions.append(_Conclusion(entry, held, Outcome(held, entry.state, 0, now_us)))
+
+    def linger(self, held: Held, now_us: int) -> None:
+        """Have a run be over that can't be ended, or wait for its end to try again."""
+        held.overdue = True
+        entry = lingering(held, now_us, self._clock.offset_us)
+        outcome = Outcome(held, held.ending or RunState.TIMEOUT, held.started_us, now_us)
+        if entry is None:
+            self._announcer.still_running(held)
+            return
+        held.lingers_as = entry.finished_us, held.why
+        self._conclusions.append(_Conclusion(entry, held, outcome))
 
     def give_back(self, run_id: str, fence: int, available_us: int) -> None:
         """Give back a run that has not started."""
@@ -102,6 +150,8 @@ class Holding:
     def _forget(self, run_id: str) -> None:
         self.held.pop(run_id, None)
         self._unmarked.pop(run_id, None)
+        self._noted.pop(run_id, None)
+        self._unlogged.pop(run_id, None)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -111,40 +161,82 @@ class Holding:
             return held.received_us + _MARKED_AFTER_US
         return None
 
+    def next_note_us(self) -> int | None:
+        """Return when to write what runs said of themselves."""
+        if self._noted:
+            return self._noted_at_us + _NOTED_AFTER_US
+        return self._logged_at_us + _LOGGED_AFTER_US if self._unlogged else None
+
     def write(self, now_us: int) -> None:
         """Write what has ended, what is given back, and what has been under way for a moment."""
-        self._collect(now_us)
+        self.collect(now_us)
         marks = self._due_marks(now_us)
         batch = Batch(self._after_run)
         offset_us = self._clock.offset_us
         batch.marks = [Mark(held.run_id, held.fence, held.started_us + offset_us) for held in marks]
-        batch.given_back = self._given_back
+        batch.given_back = [*self._given_back, *(each.back for each in self._retries)]
         batch.finished = [each.finished for each in self._conclusions]
+        noted = self._due_notes(now_us) if self._noted or self._unlogged else []
+        batch.notes = [note for held, log in noted if (note := note_of(held, log=log)) is not None]
         if not batch:
             return
-        rejected = self._store.finish(batch)
-        conclusions, self._conclusions, self._given_back = self._conclusions, [], []
+        try:
+            rejected = self._store.finish(batch)
+        except BaseException:
+            self._noted.update((held.run_id, held) for held, _ in noted)
+            raise
+        conclusions, retries = self._conclusions, self._retries
+        self._conclusions, self._retries, self._given_back = [], [], []
         for held in marks:
             held.marked = True
             self._unmarked.pop(held.run_id, None)
         for back in batch.given_back:
             self._forget(back.run_id)
         self._conclude(conclusions, rejected)
+        for back, held, outcome in retries:
+            if back.run_id in rejected:
+                self._announcer.lease_lost(held)
+            else:
+                self._announcer.retried(held, outcome, back)
+
+    def _due_notes(self, now_us: int) -> list[tuple[Held, bool]]:
+        """Take what runs said, with or without their log: all of it of those that are over."""
+        over = [each.finished.run_id for each in self._conclusions]
+        over += [each.back.run_id for each in self._retries]
+        due: list[tuple[Held, bool]] = []
+        for run_id in over:
+            held = self._noted.pop(run_id, None)
+            held = self._unlogged.pop(run_id, held) or held
+            if held is not None:
+                due.append((held, True))
+        if now_us - self._noted_at_us >= _NOTED_AFTER_US:
+            taken, self._noted = self._noted, {}
+            self._noted_at_us = now_us
+            self._unlogged.update(taken)
+            logs = now_us - self._logged_at_us >= _LOGGED_AFTER_US
+            if logs:
+                taken, self._unlogged = self._unlogged, {}
+                self._logged_at_us = now_us
+            due += [(held, logs) for held in taken.values()]
+        return due
 
     def _conclude(self, conclusions: list[_Conclusion], rejected: frozenset[str]) -> None:
         held_runs, unmarked = self.held, self._unmarked
         quiet = self._announcer.is_quiet()
         for finished, held, outcome in conclusions:
-            held_runs.pop(finished.run_id, None)
             unmarked.pop(finished.run_id, None)
-            if rejected and finished.run_id in rejected:
+            lost = bool(rejected) and finished.run_id in rejected
+            if lost or not finished.lingers:
+                held_runs.pop(finished.run_id, None)
+            if lost:
                 self._announcer.lease_lost(held)
                 continue
-            self.ended.append(held)
-            if not quiet or outcome.state is not RunState.COMPLETED:
-                self._announcer.finished(held, outcome, finished.reason)
+            if held.lingers_as is None or finished.lingers:
+                self.ended.append(held)
+                if not quiet or finished.state is not RunState.COMPLETED:
+                    self._announcer.finished(held, outcome, finished)
 
-    def _collect(self, now_us: int) -> None:
+    def collect(self, now_us: int) -> None:
         """Turn outcomes that came in into what is to be written."""
         inbox, held_runs, conclusions = self.inbox, self.held, self._conclusions
         offset_us = self._clock.offset_us
@@ -156,16 +248,25 @@ class Holding:
             if held_runs.get(held.run_id) is not held:
                 if not held.withdrawn:
                     self._announcer.lease_lost(held)
-            elif held.withdrawn and not outcome.started_us:
+            elif held.withdrawn and not outcome.started_us and held.ending is None:
                 self.give_back(held.run_id, held.fence, held.run.due_us or now_us)
+            elif held.lingers_as is not None:
+                conclusions.append(_Conclusion(returned(held, outcome), held, outcome))
             else:
-                conclusions.append(_Conclusion(concluded(held, outcome), held, outcome))
+                held.settled = True
+                entry = concluded(held, outcome)
+                if type(entry) is Finished:
+                    conclusions.append(_Conclusion(entry, held, outcome))
+                else:
+                    self._retries.append(_Retry(cast("GivenBack", entry), held, outcome))
 
     def _due_marks(self, now_us: int) -> list[Held]:
         if not self._unmarked:
             return []
         due: list[Held] = []
         over = {each.finished.run_id for each in self._conclusions}
+        over |= {each.run_id for each in self._given_back}
+        over |= {each.back.run_id for each in self._retries}
         for held in self._unmarked.values():
             if now_us - held.received_us < _MARKED_AFTER_US:
                 # In the order in which they were received: those that follow are younger.
@@ -207,12 +308,12 @@ class Holding:
             self.give_back(held.run_id, held.fence, held.run.due_us or now_us)
         for job in ended:
             held = cast("Held", job)
-            verdict = left_over(held, now_us, self._clock.offset_us)
-            if isinstance(verdict, GivenBack):
-                self._given_back.append(verdict)
+            entry = left_over(held, now_us, self._clock.offset_us)
+            if isinstance(entry, GivenBack):
+                self._given_back.append(entry)
             else:
-                outcome = Outcome(job, verdict.state, verdict.started_us or 0, now_us)
-                self._conclusions.append(_Conclusion(verdict, held, outcome))
+                outcome = Outcome(job, entry.state, entry.started_us or 0, now_us)
+                self._conclusions.append(_Conclusion(entry, held, outcome))
         self.write(now_us)
         return list(self.held)
 

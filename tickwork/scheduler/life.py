@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -27,6 +27,7 @@ from tickwork.model.instants import from_us
 from tickwork.model.policies import ScheduleState, Source
 from tickwork.model.signing import Signer
 from tickwork.model.steps import TaskQuery
+from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.book import Book
 from tickwork.scheduler.clock import SystemClock
 from tickwork.scheduler.declaring import Declarer, checked_defaults
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from tickwork.interfaces import Clock, Executor, Store
+    from tickwork.scheduler.config import SchedulerConfig
 
 __all__ = ["SchedulerLife"]
 
@@ -67,6 +69,7 @@ class SchedulerLife:
         task_defaults: Mapping[str, Any] | None = None,
         timezone: str | tzinfo = "UTC",
         signing_keys: Mapping[str, str | bytes] | None = None,
+        config: SchedulerConfig | None = None,
         clock: Clock | None = None,
         settings: LoopSettings | None = None,
     ) -> None:
@@ -76,7 +79,8 @@ class SchedulerLife:
         if zone is None:
             raise InvalidInputError("timezone=None: name one, such as 'UTC' or 'Europe/Berlin'")
         self._clock = clock or SystemClock()
-        self._settings = settings or LoopSettings()
+        settings = settings or LoopSettings()
+        self._settings = settings if config is None else config.applied(settings)
         self._registry = FunctionRegistry()
         self._listeners = Listeners()
         signer = None if signing_keys is None else Signer(signing_keys)
@@ -94,9 +98,14 @@ class SchedulerLife:
             checked_defaults(task_defaults or {}),
         )
         self._runtime: Runtime | None = None
+        self._awaited = self._new_awaited()
+        self._ran_at_start: frozenset[tuple[str, str]] = frozenset()
         self._paused = False
         self._lock = threading.RLock()
         self._pid = os.getpid()
+
+    def _new_awaited(self) -> Awaited:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state}, stores: {', '.join(self._stores)}>"
@@ -143,6 +152,7 @@ class SchedulerLife:
                 store.open(environment)
                 opened.append(store)
             self._book.write_pending()
+            self._awaited.watch()
             for store_name, task_id in self._book.undeclared:
                 self._tell(TaskUndeclared, store=store_name, task_id=task_id)
         except BaseException:
@@ -157,6 +167,7 @@ class SchedulerLife:
                 raise SchedulerStateError("the scheduler is started; stop() closes its stores")
             if self._book.connected:
                 self._book.connected = False
+                self._awaited.disturb()
                 for store in self._stores.values():
                     store.close()
 
@@ -193,10 +204,25 @@ class SchedulerLife:
                 settings=self._settings,
                 loop=loop,
                 ids=self._book.ids,
+                awaited=self._awaited,
             )
             self._runtime.start(active=not paused)
             self._tell(SchedulerStarted)
+            self._ran_at_start = frozenset()
+            self._run_at_start(self._book.run_on_startup)
             return self
+
+    def _run_at_start(self, task_ids: Mapping[str, Iterable[str]]) -> None:
+        """Have tasks run, by store, that are to run at the start of who declares them.
+
+        A store that fails now, after it could be opened, costs their runs and not the start.
+        """
+        for store, ids in list(task_ids.items()):
+            self._ran_at_start |= {(store, task_id) for task_id in ids}
+            try:
+                self._book.run_at_start(store, list(ids))
+            except TickworkError as error:
+                self._listeners.failed("running tasks at the start", error)
 
     def stop(self, wait: bool = True, timeout: float = DRAINED_WITHIN_S) -> StopReport:  # noqa: FBT001, FBT002  a field's known spelling
         """Stop firing, run the tasks of the shutdown trigger, and close the stores.
@@ -360,6 +386,7 @@ class SchedulerLife:
         self._lock = threading.RLock()
         self._runtime = None
         self._listeners.forsake()
+        self._awaited.forsake()
         self._book.connected = False
         for part in (*self._stores.values(), *self._executors.values(), self._registry):
             forsake = getattr(part, "forsake", None)

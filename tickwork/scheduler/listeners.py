@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tickwork.errors import InvalidInputError
 from tickwork.model.events import Event
@@ -23,13 +23,20 @@ logger = logging.getLogger("tickwork.listeners")
 Listener = Callable[[Any], Any]
 
 
+class _Call(NamedTuple):
+    """A listener that is to be called once."""
+
+    listener: Listener
+    subject: object
+
+
 class Listeners:
     """Who wants to be told of which events."""
 
     def __init__(self) -> None:
         self._listeners: list[tuple[type[Event], Listener]] = []
         self._wanted: dict[type[Event], bool] = {}
-        self._queue: queue.SimpleQueue[Event | threading.Event] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | threading.Event | _Call] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +74,14 @@ class Listeners:
         """Tell the listeners soon; returns at once."""
         if not self.wants(type(event)):
             return
-        self._queue.put(event)
+        self._put(event)
+
+    def call(self, listener: Listener, subject: object) -> None:
+        """Call something once, soon, as a listener; returns at once."""
+        self._put(_Call(listener, subject))
+
+    def _put(self, item: "Event | _Call") -> None:
+        self._queue.put(item)
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
@@ -103,11 +117,14 @@ class Listeners:
             if isinstance(event, threading.Event):
                 event.set()
                 continue
+            if isinstance(event, _Call):
+                self._call(event.listener, event.subject)
+                continue
             for kind, listener in self._listeners:
                 if isinstance(event, kind):
                     self._call(listener, event)
 
-    def _call(self, listener: Listener, event: Event) -> None:
+    def _call(self, listener: Listener, event: object) -> None:
         heard = guarded(lambda: self._hear(listener, event))
         if heard.error is not None:
             logger.error(
@@ -118,7 +135,7 @@ class Listeners:
                 exc_info=heard.error,
             )
 
-    def _hear(self, listener: Listener, event: Event) -> None:
+    def _hear(self, listener: Listener, event: object) -> None:
         answer = listener(event)
         if not inspect.isawaitable(answer):
             return

@@ -11,9 +11,9 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Store
@@ -21,7 +21,8 @@ from tickwork.model.definition import Definition
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.policies import Keep, RunState
+from tickwork.model.provided import provided
 from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Deferral,
@@ -35,13 +36,15 @@ from tickwork.model.steps import (
 from tickwork.model.values import decode_arguments
 from tickwork.scheduler import planner
 from tickwork.scheduler.announcing import Announcer
-from tickwork.scheduler.guard import Guarded, guarded, guarded_trigger
+from tickwork.scheduler.ending import Endings
+from tickwork.scheduler.following import after_run, named
+from tickwork.scheduler.guard import guarded, guarded_trigger
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.holding import Holding
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.membership import Membership
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
-from tickwork.scheduler.sharing import Shares
+from tickwork.scheduler.sharing import Share, Shares
 from tickwork.scheduler.store_clock import StoreClock
 
 __all__ = ["LoopSettings", "StoreLoop"]
@@ -70,6 +73,9 @@ class LoopSettings:
     batch: int = 1_000
     max_history: int = 1_000
     result_ttl_us: int = 30 * 86_400 * SECOND
+    timeout_us: int | None = None
+    max_runs: int | None = None
+    log_level: int = 0
     threaded: bool = True
 
 
@@ -97,11 +103,16 @@ class StoreLoop:
         self.clock = clock
         self._executors = shares.of(self.wake)
         self._names = frozenset(self._executors)
+        self._names_in_turn = deque(self._executors)
+        self._bounded = shares.bounded
         self._registry = registry
         self._announcer = announcer
         self._settings = settings
         self._batch = settings.batch if store.persistent else min(settings.batch, _IN_MEMORY)
-        self.holding = Holding(store, announcer, _after_run, self.wake, clock=clock)
+        self.holding = Holding(store, announcer, after_run, self.wake, clock=clock)
+        self._endings = Endings(
+            store, self.holding, self._executors, clock=clock, timeout_us=settings.timeout_us
+        )
         self._membership = Membership(
             store,
             clock,
@@ -114,8 +125,11 @@ class StoreLoop:
         self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in self._executors}
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
         self._recovered_at_us = 0
         self._pruned_at_us = 0
+        self._expires_until_us = 0
+        self._ranked = False
         self._doubtful = False
         self._retry_us = 0
         self._again = False
@@ -131,6 +145,14 @@ class StoreLoop:
         """Return what is leased and not written back; from any thread."""
         return self.holding.in_flight()
 
+    def note_history(self, task_id: str, keep: int | None) -> None:
+        """Note that a run of a task has ended otherwise than by its execution here."""
+        self._histories[task_id] = self._settings.max_history if keep is None else keep
+
+    def may_time_out(self, held: Held) -> bool:
+        """Whether a run may take only so long."""
+        return self._endings.has_timeout(held)
+
     def execute_only(self, run_ids: Iterable[str]) -> None:
         """Lease these runs although the loop is draining; from any thread."""
         self._only = frozenset(run_ids)
@@ -141,6 +163,10 @@ class StoreLoop:
         """Whether any of some runs is still to be leased or under way; from any thread."""
         waits = self._only is not None
         return waits or any(run_id in self.holding.held for run_id in run_ids)
+
+    def end_run(self, run_id: str, why: str) -> None:
+        """Have a run ended that is under way here, if it is; from any thread."""
+        self._endings.request(run_id, why)
 
     def forgive(self) -> None:
         """Look again, also at what could not be executed here: something has changed."""
@@ -180,17 +206,26 @@ class StoreLoop:
             logger.error("store failed, will be retried: %s", error, extra={"node": self.node_id})
             self._announcer.emit(StoreFailed, store=self._announcer.store, error=str(error))
         self._retry_us = min(max(_FIRST_RETRY_US, self._retry_us * 2), _LAST_RETRY_US)
-        return now_us + int(self._retry_us * random.uniform(0.75, 1.25))  # noqa: S311  no secret
+        retried_us = now_us + int(self._retry_us * random.uniform(0.75, 1.25))  # noqa: S311  no secret
+        ends_us = self._endings.next_us()
+        return retried_us if ends_us is None else min(retried_us, max(ends_us, now_us))
 
     def _step(self, now_us: int) -> int | None:
         self._again = False
+        # What has ended by itself needs no end any more, however long ago it was; and what is to
+        # be ended is, whether the store answers or not.
+        self.holding.collect(now_us)
+        self._endings.keep(now_us)
         if self._membership.lapsed.is_set():
             self._begin_anew()
         self._membership.keep(now_us)
         if self._membership.lapsed.is_set():
             return now_us
+        # Registering has told how far the clock here is from the store's.
+        now_us = self.clock.now_us()
+        self._endings.ask(self.node_id, now_us)
         self.holding.write(now_us)
-        self._note_histories()
+        self._note_histories(now_us)
         if self._doubtful:
             self._recover(now_us, held=frozenset(self.holding.held))
             self._doubtful = False
@@ -208,7 +243,9 @@ class StoreLoop:
     def _next_tick(self, now_us: int, candidates: list[int | None]) -> int | None:
         if self._again or self.holding.inbox:
             return now_us
-        candidates.append(self.holding.next_mark_us())
+        candidates += [
+            self.holding.next_mark_us(), self.holding.next_note_us(), self._endings.next_us()
+        ]  # fmt: skip
         settings = self._settings
         if settings.threaded and any(share.waits() for share in self._executors.values()):
             candidates.append(now_us + _FULL_US)
@@ -216,7 +253,7 @@ class StoreLoop:
             # A stepped loop is told when to look; it does these things when it does.
             if self.store.persistent and self.active and not self.draining:
                 candidates.append(now_us + settings.poll_us)
-            if self._histories:
+            if self._histories or self._expires_until_us > self._pruned_at_us:
                 candidates.append(self._pruned_at_us + settings.prune_us)
         known = [each for each in candidates if each is not None]
         return max(now_us, min(known)) if known else None
@@ -225,6 +262,9 @@ class StoreLoop:
         """Become another node: the lease of this one is over, its runs belong to others."""
         logger.warning("lease lost; registering anew", extra={"node": self.node_id})
         self.holding.withdraw_unstarted()
+        for held in self.holding.in_flight():
+            # Somebody else executes it again; what it could still say counts no more.
+            self._executors[held.run.executor].cancel(held.run_id)
         self._let_waiting_go()
         self._membership.begin_anew()
         self._ids = RunIds(self.node_id, self._ids)
@@ -252,13 +292,30 @@ class StoreLoop:
     # --- planning and leasing -----------------------------------------------------------------
 
     def _take_work(self, now_us: int) -> list[int | None]:
-        reserved = {
-            name: executor.reserve(self._batch) for name, executor in self._executors.items()
-        }
+        plans = self.active and not self.draining
+        if self._bounded:
+            # No executor may keep the few runs that there may be from the others by reserving
+            # places for them: each is asked alone, another one first each time.
+            candidates = [self._plan(now_us, {})] if plans else []
+            self._names_in_turn.rotate()
+            for name in list(self._names_in_turn):
+                with self._reserved([name]) as reserved:
+                    candidates.append(self._lease(now_us, reserved))
+        else:
+            with self._reserved(self._executors) as reserved:
+                candidates = [self._lease(now_us, reserved)]
+                candidates.append(self._plan(now_us, reserved) if plans else None)
+        if self._only is not None:
+            self._only = None
+            self._again = True
+        return candidates
+
+    @contextmanager
+    def _reserved(self, names: Iterable[str]) -> Iterator[dict[str, int]]:
+        """Set places of executors aside; what isn't used of them is given back at the end."""
+        reserved = {name: self._executors[name].reserve(self._batch) for name in names}
         try:
-            leasable = self._lease(now_us, reserved)
-            plans = self.active and not self.draining
-            plannable = self._plan(now_us, reserved) if plans else None
+            yield reserved
         except BaseException:
             # Whether the step took effect isn't known: ask, once the store answers.
             self._doubtful = True
@@ -267,7 +324,6 @@ class StoreLoop:
             for name, places in reserved.items():
                 if places:
                     self._executors[name].release(places)
-        return [leasable, plannable]
 
     def _lease(self, now_us: int, reserved: dict[str, int]) -> int | None:
         capacity = {name: places for name, places in reserved.items() if places}
@@ -277,30 +333,34 @@ class StoreLoop:
             LeaseRequest(
                 self.node_id,
                 now_us,
-                self._exclusions.eligibility(frozenset(capacity), now_us),
+                self._exclusions.eligibility(frozenset(capacity), now_us, leasing=True),
                 capacity,
                 suspects=not self.holding.suspects(),
                 only=self._only,
             )
         )
-        if self._only is not None:
-            self._only = None
-            self._again = True
         if reply.leased or reply.deferred:
             self._again = True
             self._hand_over(reply.leased, reserved, now_us)
             for task_id, deferral in reply.deferred:
                 self._exclude(task_id, deferral, now_us)
+                self._exclusions.leave_runs(task_id)
         return reply.next_us
 
     def _plan(self, now_us: int, reserved: dict[str, int]) -> int | None:
+        # What is planned is leased at once, in the order of fire times; not so where priorities
+        # say otherwise, and there isn't room for all.
+        if self._ranked and any(places < self._batch for places in reserved.values()):
+            capacity: Mapping[str, int] = {}
+        else:
+            capacity = reserved
         reply = self.store.plan(
             PlanRequest(
                 self.node_id,
                 now_us,
                 self._batch,
                 self._exclusions.eligibility(self._names, now_us),
-                reserved,
+                capacity,
                 lambda task: self._decide(task, now_us),
                 self._ids.at(now_us),
             )
@@ -309,7 +369,8 @@ class StoreLoop:
         for run in reply.recorded:
             self._announcer.recorded(run)
             if run.state is not RunState.PENDING:
-                self._histories.setdefault(run.task_id, self._settings.max_history)
+                self._histories[run.task_id] = self._kept[run.task_id]
+        self._kept.clear()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
         self._again |= reply.more
@@ -317,12 +378,15 @@ class StoreLoop:
 
     def _decide(self, task: TaskRecord, now_us: int) -> Plan | Deferral:
         definition = planner.definition_of(task)
+        self._ranked |= definition.priority != 0
+        keep = definition.max_history
+        self._kept[task.id] = self._settings.max_history if keep is None else keep
         if self._registry.target(definition) is None:
             return Deferral("its function isn't known here yet", definition.function)
         planned = guarded_trigger(definition.trigger, planner.plan, task, now_us)
         if planned.value is not None:
             return planned.value
-        return Deferral(f"its trigger failed: {_named(planned)}")
+        return Deferral(f"its trigger failed: {named(planned)}")
 
     def _exclude(self, task_id: str, deferral: Deferral, now_us: int) -> None:
         """Leave a task alone that can't be planned here, and say why, once."""
@@ -366,7 +430,8 @@ class StoreLoop:
             held = self._received(run, definition, now_us)
             if held is None:
                 continue
-            name = definition.executor
+            # Not its definition's: that may have been changed since the run was made.
+            name = run.executor
             reserved[name] -= 1
             if run.suspect or definition.marks_start:
                 self._awaiting_mark[name].append(held)
@@ -390,6 +455,11 @@ class StoreLoop:
                 return None
             target = self._registry.known(definition.function)
         held = Held(self.holding, run, definition, target, now_us)
+        if run.cancel_us is not None:
+            held.why = "cancelled before it could start"
+            self.holding.end_unstarted(held, now_us)
+            self._again = True
+            return None
         if definition.payload:
             decoded = guarded(decode_arguments, definition.payload, target)
             if decoded.value is None:
@@ -397,13 +467,16 @@ class StoreLoop:
                 self._again = True
                 return None
             held.args, held.kwargs = decoded.value
+        held.kwargs = provided(target, held.args, held.kwargs, task_id=run.task_id, run_id=run.id)
         self.holding.take(held)
+        self._endings.watch(held, now_us)
         return held
 
     def _start_marked(self, now_us: int) -> None:
         """Start what must not start without being written down first, as far as it starts now."""
         for name, waiting in self._awaiting_mark.items():
             executor = self._executors[name]
+            self._drop_ended(waiting, executor, now_us)
             count = min(executor.idle(), len(waiting)) if waiting else 0
             if not count:
                 continue
@@ -415,6 +488,16 @@ class StoreLoop:
             for held in marked:
                 self._announcer.started(held)
             self._start(name, marked, now_us)
+
+    def _drop_ended(self, waiting: deque[Held], executor: Share, now_us: int) -> None:
+        """End what was cancelled while it waited to be marked."""
+        ended = [held for held in waiting if held.ending is not None]
+        for held in ended:
+            waiting.remove(held)
+            self.holding.end_unstarted(held, now_us)
+            self._again = True
+        if ended:
+            executor.release(len(ended))
 
     def _start(self, name: str, jobs: Sequence[Held], now_us: int) -> None:
         """Hand jobs to an executor; one that refuses to take them must not keep their runs."""
@@ -430,7 +513,7 @@ class StoreLoop:
 
     def _recover(self, now_us: int, held: frozenset[str] | None) -> None:
         reply = self.store.recover(
-            RecoverRequest(self.node_id, now_us, planner.take_over, _after_run, held)
+            RecoverRequest(self.node_id, now_us, planner.take_over, after_run, held)
         )
         if not reply.more:
             self._recovered_at_us = now_us
@@ -440,10 +523,13 @@ class StoreLoop:
             self._announcer.recorded(run)
         self._again |= reply.more or bool(reply.runs)
 
-    def _note_histories(self) -> None:
+    def _note_histories(self, now_us: int) -> None:
         """Remember of which tasks there may be too much history: those that run again and again."""
         for held in self.holding.ended:
             definition = held.definition
+            if definition.keep is not Keep.ALL or definition.result_ttl_us is not None:
+                expires_us = now_us + (definition.result_ttl_us or 0) + self._settings.prune_us
+                self._expires_until_us = max(self._expires_until_us, expires_us)
             if not definition.disposable:
                 keep = definition.max_history
                 self._histories[held.task_id] = self._settings.max_history if keep is None else keep
@@ -456,7 +542,8 @@ class StoreLoop:
             return
         names = list(self._histories)[: settings.batch]
         piece = {name: self._histories[name] for name in names}
-        request = PruneRequest(piece, now_us - settings.result_ttl_us, settings.batch)
+        before_us = now_us - settings.result_ttl_us
+        request = PruneRequest(piece, before_us, settings.batch, now_us)
         if self.store.prune(request) >= settings.batch:
             # A full piece means that there is more; other work comes first.
             self.wake.set()
@@ -465,16 +552,3 @@ class StoreLoop:
             del self._histories[name]
         if not self._histories:
             self._pruned_at_us = now_us
-
-
-def _after_run(task: TaskRecord, finished_us: int) -> None:
-    """Move a task on after its run; one whose trigger fails is paused, with the reason."""
-    trigger = planner.definition_of(task).trigger
-    moved = guarded_trigger(trigger, planner.after_run, task, finished_us)
-    if moved.error is not None:
-        task.state = ScheduleState.PAUSED
-        task.problem = task.paused_reason = f"its trigger failed: {_named(moved)}"
-
-
-def _named(failure: Guarded[Any]) -> str:
-    return f"{type(failure.error).__name__}: {failure.error}"

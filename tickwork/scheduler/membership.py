@@ -51,7 +51,8 @@ class Membership:
             self.node.offset_us = self._clock.offset_us
             self._send(self.node)
             self._registered = True
-            self._beat_at_us = self.node.beat_us = now_us
+            # Not `now_us`: only now it is known how far the clock here is from the store's.
+            self._beat_at_us = self.node.beat_us = self._clock.now_us()
         elif now_us - self._beat_at_us >= self._beaten_after_us:
             self.beat()
 

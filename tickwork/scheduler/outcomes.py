@@ -9,8 +9,8 @@ from tickwork.scheduler.held import Held
 __all__ = ["dispatcher"]
 
 
-def dispatcher(freed: Callable[[], None]) -> Callable[[Sequence[Outcome]], None]:
-    """Return the `report` of an executor's environment; `freed` is called after each report."""
+def dispatcher(freed: Callable[[int], None]) -> Callable[[Sequence[Outcome]], None]:
+    """Return the `report` of an executor's environment; `freed` is told how many of each."""
 
     def report(outcomes: Sequence[Outcome]) -> None:
         holding = None
@@ -23,6 +23,6 @@ def dispatcher(freed: Callable[[], None]) -> Callable[[Sequence[Outcome]], None]
             holding.inbox.append(outcome)
         if holding is not None and not holding.wake.is_set():
             holding.wake.set()
-        freed()
+        freed(len(outcomes))
 
     return report

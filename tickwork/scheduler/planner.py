@@ -7,7 +7,10 @@ order:
 2. `coalesce` chooses among the rest: the latest or the earliest stands for all of them, or each
    is a run of its own.
 3. `max_instances` judges what was chosen: runs of one catch-up queue behind each other; fire
-   times that meet earlier runs of their task become one `skipped` record.
+   times that meet earlier runs of their task become one `skipped` record, or queue too, or are
+   run beside them, as `overlap` says.
+
+A task with `max_runs` is finished as soon as so many runs of it were made.
 
 Due fire times are a prefix of those that remain, since jitter is always less than the gap to the
 next one. Triggers with arithmetic need a constant number of questions however long the task has
@@ -24,9 +27,16 @@ from tickwork.errors import ConflictError, TaskConfigurationError
 from tickwork.interfaces import Periodic
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.instants import SECOND, from_us, us_of
-from tickwork.model.policies import Coalesce, Delivery, RunState, ScheduleState, Source
+from tickwork.model.policies import (
+    Coalesce,
+    Delivery,
+    Overlap,
+    RunState,
+    ScheduleState,
+    Source,
+)
 from tickwork.model.records import RunRecord, TaskRecord, copied
-from tickwork.model.steps import Edit, Plan, PlannedRun, Verdict
+from tickwork.model.steps import Edit, Ended, Plan, PlannedRun, Verdict
 from tickwork.scheduler.timing import (
     Enumeration,
     Timing,
@@ -140,14 +150,16 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
     first_us = task.fire_us
     if first_us is None or task.due_us is None or task.due_us > now_us:
         return Plan((), task.state, first_us, task.due_us, task.planned_us, task.catchup_us)
+    definition = definition_of(task)
+    if definition.max_runs is not None and task.made >= definition.max_runs:
+        return Plan((), ScheduleState.FINISHED, None, None, task.planned_us)
     timing = _timing(task)
     following_us = timing.next_us(first_us)
-    definition = definition_of(task)
     grace_us = definition.misfire_grace_us
     alone = following_us is None or following_us > now_us
     if alone and task.catchup_us is None and (grace_us is None or now_us - task.due_us <= grace_us):
         run = _single_run(task, definition, first_us, task.due_us)
-        if definition.fixed_delay and run.state is RunState.PENDING and following_us is not None:
+        if _waits_for(task, definition, run) and following_us is not None:
             return Plan((run,), ScheduleState.SCHEDULED, None, None, first_us)
         return _standing(task, timing, (run,), following_us, first_us)
     # What a catch-up that goes on still has to do is judged by the instant at which it began.
@@ -157,10 +169,21 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
 
 def _single_run(task: TaskRecord, definition: Definition, fire_us: int, due_us: int) -> PlannedRun:
     """Return the run of a single fire time that is due in time: what nearly every plan is."""
-    if task.active < definition.max_instances:
+    if _free(task, definition) > 0:
         return PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us)
+    if _queue_room(task, definition) > 0:
+        return PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us, queued=True)
     reason = _overlap(task, definition)
     return PlannedRun(RunState.SKIPPED, fire_us, due_us, fire_us, fire_us, reason=reason)
+
+
+def _waits_for(task: TaskRecord, definition: Definition, run: PlannedRun) -> bool:
+    """Whether the next fire time is counted from the end of a run.
+
+    Not while others go on: they may have begun before the delay was fixed, and their end says
+    nothing then.
+    """
+    return definition.fixed_delay and run.state is RunState.PENDING and not task.active
 
 
 def _standing(  # noqa: PLR0917  all of it is what the plan says
@@ -171,9 +194,13 @@ def _standing(  # noqa: PLR0917  all of it is what the plan says
     planned_us: int,
 ) -> Plan:
     """Return a plan that leaves the task waiting for its next fire time, if there is one."""
+    definition = definition_of(task)
+    if definition.max_runs is not None:
+        made = task.made + sum(run.state is RunState.PENDING for run in runs)
+        next_us = next_us if made < definition.max_runs else None
     if next_us is None:
         return Plan(runs, ScheduleState.FINISHED, None, None, planned_us)
-    jitter_us = definition_of(task).jitter_us
+    jitter_us = definition.jitter_us
     due_us = due_of(task.id, timing, next_us, jitter_us) if jitter_us else next_us
     return Plan(runs, ScheduleState.SCHEDULED, next_us, due_us, planned_us)
 
@@ -219,9 +246,10 @@ class _CatchingUp:
     def _choose(self, first_us: int, last_us: int) -> Plan:
         """Turn the fire times of a range into one run, into one each, or into a skipped record."""
         definition, backlog = self._definition, self._backlog
-        free = definition.max_instances - self._task.active
+        free = _free(self._task, definition)
         until_us = self._judged_us
-        if free <= 0 and self._task.catchup_us is None:
+        full = free <= 0 and _queue_room(self._task, definition) <= 0
+        if full and self._task.catchup_us is None:
             run = backlog.record(RunState.SKIPPED, last_us, first_us, last_us, until_us)
             run = run._replace(reason=_overlap(self._task, definition))
         elif definition.coalesce is Coalesce.ALL and not definition.fixed_delay:
@@ -233,17 +261,19 @@ class _CatchingUp:
         self._runs.append(run)
         end_us = run.last_us or last_us
         next_us = backlog.after(end_us)
-        waits = definition.fixed_delay and run.state is RunState.PENDING
-        if waits and next_us is not None:
+        if _waits_for(self._task, definition, run) and next_us is not None:
             return Plan(self._runs, ScheduleState.SCHEDULED, None, None, end_us)
         return _standing(self._task, self._timing, self._runs, next_us, end_us)
 
     def _each(self, first_us: int, free: int) -> Plan:
         """Make a run of each due fire time, up to a bound; those beyond `free` queue."""
-        backlog = self._backlog
+        backlog, definition = self._backlog, self._definition
         fire_us: int | None = first_us
         last_us = first_us
-        for made in range(RUNS_A_PLAN):
+        most = RUNS_A_PLAN
+        if definition.max_runs is not None:
+            most = min(most, definition.max_runs - self._task.made)
+        for made in range(most):
             if fire_us is None or backlog.due(fire_us) > self._judged_us:
                 break
             run = backlog.record(RunState.PENDING, fire_us, fire_us, fire_us, fire_us)
@@ -254,9 +284,27 @@ class _CatchingUp:
         return standing._replace(catchup_us=self._judged_us) if goes_on else standing
 
 
+_ENDLESS = 2**62
+
+
+def _free(task: TaskRecord, definition: Definition) -> int:
+    """Return how many runs may be made now that wait for no other."""
+    if definition.overlap is Overlap.ALLOW:
+        return _ENDLESS
+    return definition.max_instances - task.active
+
+
+def _queue_room(task: TaskRecord, definition: Definition) -> int:
+    """Return how many runs may be made now that wait for others of their task."""
+    return definition.max_queued - task.queued if definition.overlap is Overlap.QUEUE else 0
+
+
 def _overlap(task: TaskRecord, definition: Definition) -> str:
     runs = "1 run of it is" if task.active == 1 else f"{task.active} runs of it are"
-    return f"{runs} pending or running, max_instances is {definition.max_instances}"
+    reason = f"{runs} pending or running, max_instances is {definition.max_instances}"
+    if definition.overlap is Overlap.QUEUE:
+        reason += f", {task.queued} of them queued, max_queued is {definition.max_queued}"
+    return reason
 
 
 def new_task(
@@ -316,6 +364,8 @@ def reconsidered(  # noqa: PLR0917  four facts and what they owe
         jitter_us = definition_of(changed).jitter_us
         if changed.due_us is not None and jitter_us != definition_of(task).jitter_us:
             _placed(changed, changed.fire_us)
+        if definition_of(changed).max_runs != definition_of(task).max_runs:
+            _take_up_again(changed, now_us)
         return Edit(changed)
     due = due or owed(task, now_us)
     changed = replace(changed, planned_us=due.planned_us, catchup_us=None)
@@ -332,6 +382,13 @@ def reconsidered(  # noqa: PLR0917  four facts and what they owe
     if changed.state is ScheduleState.FINISHED:
         changed.state = ScheduleState.SCHEDULED
     return Edit(_placed(changed, first_us), due.runs)
+
+
+def _take_up_again(task: TaskRecord, now_us: int) -> None:
+    """Have a task go on that had made all its runs, and may make more now; mutates it."""
+    most = definition_of(task).max_runs
+    if task.state is ScheduleState.FINISHED and (most is None or task.made < most):
+        _placed(task, _first_of_new_schedule(task, now_us))
 
 
 def owed(task: TaskRecord, now_us: int) -> Plan:
@@ -380,7 +437,12 @@ def _first_of_new_schedule(task: TaskRecord, now_us: int) -> int | None:
 def resumed(task: TaskRecord, now_us: int) -> Edit:
     """Return a paused task going on strictly after now, with one record of what it skipped."""
     changed = replace(
-        task, state=ScheduleState.SCHEDULED, paused_reason=None, updated_us=now_us, catchup_us=None
+        task,
+        state=ScheduleState.SCHEDULED,
+        paused_reason=None,
+        updated_us=now_us,
+        catchup_us=None,
+        streak=0,
     )
     if task.fire_us is None:
         delayed = definition_of(task).fixed_delay
@@ -398,17 +460,24 @@ def resumed(task: TaskRecord, now_us: int) -> Edit:
     return Edit(_placed(changed, backlog.after(end_us)), (skipped,))
 
 
-def manual_run(now_us: int, source: Source = Source.MANUAL) -> PlannedRun:
+def manual_run(
+    now_us: int, source: Source = Source.MANUAL, retry_of: str | None = None
+) -> PlannedRun:
     """Return a run that is to be executed at once and has no slot."""
-    return PlannedRun(RunState.PENDING, None, now_us, source=source)
+    return PlannedRun(RunState.PENDING, None, now_us, source=source, retry_of=retry_of)
 
 
-def after_run(task: TaskRecord, finished_us: int) -> None:
-    """Move a task with fixed delay on, counting from the end of its run; mutates it."""
+def after_run(task: TaskRecord, ended: Sequence[Ended]) -> None:
+    """Pause a task that keeps failing, and count on from the end of its runs; mutates it."""
+    definition = definition_of(task)
+    in_order = sorted(ended, key=lambda each: each.finished_us)
+    if definition.pause_after_failures is not None:
+        for each in in_order:
+            _count_failure(task, each.state, definition.pause_after_failures)
     # Judged by where the task stands: whether its delay is fixed may have been changed meanwhile.
     if task.fire_us is not None or task.active or task.state is ScheduleState.FINISHED:
         return
-    definition = definition_of(task)
+    finished_us = in_order[-1].finished_us
     timing = _timing(task)
     next_us = timing.next_us(finished_us)
     fixed = definition.fixed_delay and isinstance(definition.trigger, Periodic)
@@ -416,7 +485,22 @@ def after_run(task: TaskRecord, finished_us: int) -> None:
         # The end of the run is the anchor; the schedule's own end still holds.
         delayed_us = finished_us + us_of(cast("Periodic", definition.trigger).interval)
         next_us = delayed_us if timing.next_us(delayed_us - 1) is not None else None
+    if definition.max_runs is not None and task.made >= definition.max_runs:
+        next_us = None
     _placed(task, next_us)
+
+
+_FAILURES = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
+
+
+def _count_failure(task: TaskRecord, state: RunState, most: int) -> None:
+    if state is RunState.COMPLETED:
+        task.streak = 0
+    task.streak += state in _FAILURES
+    if task.streak >= most and task.state is ScheduleState.SCHEDULED:
+        task.state, task.due_us = ScheduleState.PAUSED, None
+        runs = "its last run has" if most == 1 else f"its last {task.streak} runs have"
+        task.paused_reason = f"{runs} failed"
 
 
 def take_over(run: RunRecord, definition: Definition | Unreadable | None) -> Verdict:
@@ -430,6 +514,9 @@ def take_over(run: RunRecord, definition: Definition | Unreadable | None) -> Ver
     if isinstance(definition, Unreadable):
         return Verdict(RunState.PENDING, run.crashes, suspect=True, reason=None)
     started = run.state is RunState.RUNNING
+    if run.cancel_us is not None:
+        reason = "cancelled; its node died before it could end it"
+        return Verdict(RunState.CANCELLED, run.crashes + started, run.suspect, reason)
     crashes = run.crashes + started
     if definition.delivery is Delivery.AT_MOST_ONCE:
         if not started:

@@ -13,6 +13,7 @@ from typing import Any
 from tickwork.errors import InvalidReferenceError
 from tickwork.model.definition import Definition
 from tickwork.model.functions import resolve
+from tickwork.model.injection import prepared
 from tickwork.model.instants import SECOND
 from tickwork.model.steps import Eligibility
 
@@ -29,9 +30,9 @@ class FunctionRegistry:
         self._lock = Lock()
 
     def register(self, reference: str, function: Callable[..., Any]) -> None:
-        """Remember a function that this process has at hand."""
+        """Remember a function that this process has at hand, ready to be called."""
         with self._lock:
-            self._known[reference] = function
+            self._known[reference] = prepared(function)
 
     def forsake(self) -> None:
         """Forget a lock that a thread of the parent of this process may hold."""
@@ -39,7 +40,9 @@ class FunctionRegistry:
 
     def target(self, definition: Definition) -> Callable[..., Any] | None:
         """Return the function of a definition if it is at hand, without importing anything."""
-        return definition.target or self._known.get(definition.function)
+        if definition.target is not None:
+            return prepared(definition.target)
+        return self._known.get(definition.function)
 
     def known(self, reference: str) -> Callable[..., Any]:
         """Return a function that has been resolved."""
@@ -63,6 +66,7 @@ class Exclusions:
     def __init__(self) -> None:
         self._functions: dict[str, tuple[int, str]] = {}
         self._tasks: dict[str, tuple[int, str]] = {}
+        self._runs: set[str] = set()
 
     def add_function(self, reference: str, reason: str, now_us: int) -> None:
         """Leave the tasks of a function alone for a while."""
@@ -81,6 +85,10 @@ class Exclusions:
         """Leave a task alone for a while."""
         self._tasks[task_id] = (now_us + _RETRIED_AFTER_US, reason)
 
+    def leave_runs(self, task_id: str) -> None:
+        """Leave the runs of a task alone as well, that is left alone already."""
+        self._runs.add(task_id)
+
     def functions(self) -> dict[str, str]:
         """Return the functions that can't be had, with the reasons."""
         return {reference: reason for reference, (_, reason) in self._functions.items()}
@@ -91,11 +99,17 @@ class Exclusions:
             for name, (_, reason) in each.items():
                 each[name] = (0, reason)
 
-    def eligibility(self, executors: frozenset[str], now_us: int) -> Eligibility:
-        """Return what the next queries may touch."""
-        return Eligibility(
-            executors, self._still(self._functions, now_us), self._still(self._tasks, now_us)
-        )
+    def eligibility(
+        self, executors: frozenset[str], now_us: int, *, leasing: bool = False
+    ) -> Eligibility:
+        """Return what the next queries may touch, to plan or to lease.
+
+        What can't be planned may have runs that can be executed.
+        """
+        tasks = self._still(self._tasks, now_us)
+        if leasing:
+            tasks &= self._runs
+        return Eligibility(executors, self._still(self._functions, now_us), tasks)
 
     @staticmethod
     def _still(excluded: dict[str, tuple[int, str]], now_us: int) -> frozenset[str]:

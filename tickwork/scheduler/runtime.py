@@ -22,6 +22,7 @@ from tickwork.interfaces import (
 from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.scheduler.announcing import Announcer
+from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.listeners import Listeners
@@ -73,6 +74,7 @@ class Runtime:
         settings: LoopSettings,
         loop: asyncio.AbstractEventLoop | None,
         ids: RunIds,
+        awaited: Awaited,
     ) -> None:
         self._executors = executors
         self._clock = clock
@@ -81,8 +83,10 @@ class Runtime:
         self._hurried = threading.Event()
         self._threads: list[threading.Thread] = []
         self.event_loop = loop
-        shares = Shares(executors)
-        environment = ExecutorEnvironment(clock.now_us, dispatcher(shares.freed), loop)
+        shares = Shares(executors, settings.max_runs)
+        environment = ExecutorEnvironment(
+            clock.now_us, dispatcher(shares.freed), loop, settings.log_level
+        )
         for executor in executors.values():
             executor.open(environment)
         self.loops = {
@@ -91,7 +95,7 @@ class Runtime:
                 clock=clocks[name],
                 shares=shares,
                 registry=registry,
-                announcer=Announcer(name, listeners, clocks[name].now_us),
+                announcer=Announcer(name, listeners, awaited, clocks[name].now_us),
                 settings=settings,
                 new_node=self._node,
                 ids=ids,
@@ -208,7 +212,7 @@ class Runtime:
         for executor in self._executors.values():
             left = executor.stop(self._left_s(until))
             unstarted += left.unstarted
-            if isinstance(executor, Cancelling):
+            if isinstance(executor, Cancelling) and executor.ends_running:
                 ended += left.running
         return self._leave(unstarted, ended)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tickwork.errors import InvalidInputError, TaskConfigurationError, TaskNotFoundError
+from tickwork.errors import TaskConfigurationError, TaskNotFoundError
 from tickwork.model.definition import Unreadable
 from tickwork.model.events import (
     TaskChanged,
@@ -13,26 +13,26 @@ from tickwork.model.events import (
     TaskRemoved,
     TaskResumed,
 )
-from tickwork.model.instants import to_us
-from tickwork.model.policies import RunState, ScheduleState, Source
-from tickwork.model.steps import RunQuery, TaskQuery
-from tickwork.scheduler.declaring import read_whole, read_word
-from tickwork.scheduler.life import SchedulerLife
+from tickwork.model.policies import ScheduleState, Source
+from tickwork.model.steps import TaskQuery
+from tickwork.scheduler.options import read_whole, read_word
 from tickwork.scheduler.preview import preview, preview_task
+from tickwork.scheduler.run import Run
+from tickwork.scheduler.runs import SchedulerRuns
 from tickwork.scheduler.spelling import (
     changed_definition,
     read_options,
     read_spelling,
     remembering,
 )
-from tickwork.scheduler.task import Run, Task
+from tickwork.scheduler.task import Task
 from tickwork.wiring import build_trigger, is_trigger_alias
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tickwork.interfaces import Trigger
-    from tickwork.model.snapshots import NodeInfo, RunInfo, SchedulerInfo, TaskInfo
+    from tickwork.model.snapshots import NodeInfo, SchedulerInfo, TaskInfo
     from tickwork.scheduler.declaring import Declared
 
 __all__ = ["AsyncIOScheduler", "Scheduler"]
@@ -41,7 +41,7 @@ _PAGE = 1_000
 _WAYS = frozenset({"every", "interval", "cron", "at"})
 
 
-class Scheduler(SchedulerLife):
+class Scheduler(SchedulerRuns):
     """Calls functions on time, from definitions that a store keeps.
 
     `Scheduler(store_or_url)`, or `Scheduler(stores={"default": ..., ...})` for several; without
@@ -159,8 +159,15 @@ class Scheduler(SchedulerLife):
             tasks.append(Task._bound(self, each.store, each.id))  # noqa: SLF001  its other half
             if happened is not None:
                 self._tell(happened, task_id=each.id, store=each.store)
+            if self._runtime and each.id in self._book.run_on_startup.get(each.store, ()):
+                self._run_once_at_start(each.store, each.id)
         self._wake({each.store for each in declared})
         return tasks
+
+    def _run_once_at_start(self, store: str, task_id: str) -> None:
+        """Run a task that is declared after the start, if it hasn't run at this start yet."""
+        if (store, task_id) not in self._ran_at_start:
+            self._run_at_start({store: [task_id]})
 
     def _wake(self, stores: Iterable[str]) -> None:
         runtime = self._runtime
@@ -201,7 +208,7 @@ class Scheduler(SchedulerLife):
     def _target(
         self, store: str, task_id: str, options: Mapping[str, Any]
     ) -> Callable[..., Any] | None:
-        if not {"args", "kwargs"} & options.keys():
+        if not {"args", "kwargs", "concurrency_key"} & options.keys():
             return None
         record, _ = self._book.record(store, task_id)
         definition = record.definition
@@ -263,7 +270,7 @@ class Scheduler(SchedulerLife):
         name = self._book.store_of(task_id, store)
         run = self._book.run_now(name, task_id, Source.MANUAL)
         self._wake([name])
-        return Run(self, run.id, task_id)
+        return Run(self, run.id, task_id, name, name=self._name_of(run, name))
 
     def _changed(self, kind: type[Any], store: str, task_id: str) -> None:
         if self._book.connected:
@@ -330,42 +337,6 @@ class Scheduler(SchedulerLife):
             found += self._book.explained(stored, name)
         return found
 
-    def get_run(self, run_id: str) -> RunInfo:
-        """Return a run as it stands now.
-
-        Raises:
-            RunNotFoundError: there is no such run, or it was pruned.
-        """
-        from tickwork.model.snapshots import run_info
-
-        return run_info(*self._book.run(run_id))
-
-    def get_runs(
-        self,
-        *,
-        task: str | None = None,
-        store: str | None = None,
-        status: str | RunState | Iterable[str | RunState] | None = None,
-        source: str | Source | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[RunInfo]:
-        """Return runs, newest first; `since` and `until` are aware and mean their creation."""
-        from tickwork.model.snapshots import run_info
-
-        query = RunQuery(
-            task_id=task,
-            states=_states(status),
-            source=None if source is None else read_word("source", Source, source),
-            since_us=None if since is None else _instant("since", since),
-            until_us=None if until is None else _instant("until", until),
-            limit=read_whole("limit", limit, 0),
-            offset=read_whole("offset", offset, 0),
-        )
-        return [run_info(run, name) for run, name in self._book.runs(self._named(store), query)]
-
     def sign_again(self) -> int:
         """Write every definition that can be read anew, signed with the first key; return how many.
 
@@ -427,16 +398,3 @@ class Scheduler(SchedulerLife):
 
 class AsyncIOScheduler(Scheduler):
     """The scheduler under the name that this field's users know; it is the same in all."""
-
-
-def _states(status: Any) -> frozenset[RunState] | None:
-    if status is None:
-        return None
-    words = [status] if isinstance(status, str) else list(status)
-    return frozenset(read_word("status", RunState, word) for word in words)
-
-
-def _instant(name: str, moment: datetime) -> int:
-    if moment.tzinfo is None:
-        raise InvalidInputError(f"{name}={moment!r} is naive; give an aware datetime")
-    return to_us(moment)

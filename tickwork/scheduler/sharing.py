@@ -10,34 +10,62 @@ nothing to do or its store hangs, costs the others one place for a moment.
 import threading
 from collections.abc import Mapping, Sequence
 
-from tickwork.interfaces import Executor
+from tickwork.interfaces import Cancelling, Executor
 from tickwork.model.jobs import Job
 
 __all__ = ["Share", "Shares"]
 
 
 class Shares:
-    """The executors of a scheduler, as its loops share them."""
+    """The executors of a scheduler, as its loops share them; at most `most` places in all."""
 
-    def __init__(self, executors: Mapping[str, Executor]) -> None:
-        self._places = {name: _Places(executor) for name, executor in executors.items()}
+    def __init__(self, executors: Mapping[str, Executor], most: int | None = None) -> None:
+        self.bounded = most is not None
+        self._bound = _Bound(_ENDLESS if most is None else most)
+        self._places = {
+            name: _Places(executor, self._bound) for name, executor in executors.items()
+        }
 
     def of(self, wake: threading.Event) -> dict[str, "Share"]:
         """Return the executors for one loop, which `wake` wakes."""
         return {name: Share(places, wake) for name, places in self._places.items()}
 
-    def freed(self) -> None:
-        """Wake the loops that wait for a place: runs have ended; from any thread."""
+    def freed(self, count: int) -> None:
+        """Wake the loops that wait for a place: so many runs have ended; from any thread."""
+        if self.bounded:
+            self._bound.give(count)
         for places in self._places.values():
             if places.waiting:
                 places.wake_waiting()
 
 
+_ENDLESS = 2**62
+
+
+class _Bound:
+    """How many more places may be taken."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, wanted: int) -> int:
+        with self._lock:
+            taken = min(wanted, self._left)
+            self._left -= taken
+            return taken
+
+    def give(self, count: int) -> None:
+        with self._lock:
+            self._left += count
+
+
 class _Places:
     """The places of one executor, and the loops that found none, the longest waiting first."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, bound: _Bound) -> None:
         self.executor = executor
+        self.bound = bound
         self.waiting: dict[Share, None] = {}
         self._last: Share | None = None
         self._passed: Share | None = None
@@ -45,7 +73,9 @@ class _Places:
 
     def reserve(self, share: "Share", wanted: int) -> int:
         with self._lock:
-            places = self.executor.reserve(wanted)
+            allowed = self.bound.take(wanted)
+            places = self.executor.reserve(allowed)
+            self.bound.give(allowed - places)
             self.waiting.pop(share, None)
             kept = self._part(share, places)
             if kept:
@@ -55,6 +85,7 @@ class _Places:
                 self.waiting[share] = None
         if kept < places:
             self.executor.release(places - kept)
+            self.bound.give(places - kept)
             _wake(others)
         return kept
 
@@ -100,6 +131,7 @@ class Share:
     def release(self, places: int) -> None:
         """Give back places that will not be used."""
         self._executor.release(places)
+        self._places.bound.give(places)
         if self._places.waiting:
             self._places.wake_waiting()
 
@@ -111,6 +143,14 @@ class Share:
         """Return how many jobs would start at once."""
         return self._executor.idle()
 
+    def cancel(self, run_id: str) -> bool:
+        """Ask for the end of a run; False where it can't be ended."""
+        return isinstance(self._executor, Cancelling) and self._executor.cancel(run_id)
+
     def start(self, jobs: Sequence[Job]) -> None:
         """Take jobs into places reserved before."""
-        self._executor.start(jobs)
+        try:
+            self._executor.start(jobs)
+        except BaseException:
+            self._places.bound.give(len(jobs))
+            raise

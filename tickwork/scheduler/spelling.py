@@ -12,15 +12,13 @@ from tickwork.model.functions import check_signature
 from tickwork.model.values import decode_arguments, encode_arguments
 from tickwork.scheduler.declaring import (
     OPTIONS,
-    POLICIES,
     Declarer,
     named_executor,
     read_args,
-    read_changes,
     read_kwargs,
-    read_name,
     read_tags,
 )
+from tickwork.scheduler.options import POLICIES, read_changes, read_name, rendered_key
 from tickwork.wiring import build_trigger, crontab, every
 
 __all__ = ["changed_definition", "read_options", "read_spelling", "remembering"]
@@ -124,8 +122,9 @@ def changed_definition(
 
     def alter(definition: Definition) -> Definition:
         altered = replace(definition, **fields)
-        if "args" in changes or "kwargs" in changes:
-            altered = replace(altered, payload=_payload(definition, changes, target))
+        if {"args", "kwargs", "concurrency_key"} & changes.keys():
+            payload, key = _payload(altered, changes, target)
+            altered = replace(altered, payload=payload, concurrency_key=key)
         return altered
 
     return alter
@@ -133,7 +132,8 @@ def changed_definition(
 
 def _payload(
     definition: Definition, changes: Mapping[str, Any], target: Callable[..., Any] | None
-) -> str:
+) -> tuple[str, str | None]:
+    """Return the text of the arguments, and the key that they make."""
     target = definition.target or target
     args, kwargs = decode_arguments(definition.payload, target)
     if "args" in changes:
@@ -142,7 +142,8 @@ def _payload(
         kwargs = dict(read_kwargs("kwargs", changes["kwargs"]))
     if target is not None:
         check_signature(target, args, kwargs)
-    return encode_arguments(args, kwargs, target) if args or kwargs else ""
+    key = rendered_key(definition.key_template, target, args, kwargs)
+    return encode_arguments(args, kwargs, target) if args or kwargs else "", key
 
 
 def _unchangeable(name: str) -> str:

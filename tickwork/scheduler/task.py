@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from tickwork.interfaces import Trigger
     from tickwork.model.policies import ScheduleState
     from tickwork.model.snapshots import RunInfo, TaskInfo
+    from tickwork.scheduler.run import Run
     from tickwork.scheduler.scheduler import Scheduler
 
-__all__ = ["Run", "Task"]
+__all__ = ["Task"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,24 +159,3 @@ class Task:
     def get_runs(self, **filters: Any) -> list[RunInfo]:
         """Return its runs, newest first; see `Scheduler.get_runs`."""
         return self._home().get_runs(task=self.id, store=self._store, **filters)
-
-
-class Run:
-    """A run that was asked for."""
-
-    def __init__(self, scheduler: Scheduler, run_id: str, task_id: str) -> None:
-        self._scheduler = scheduler
-        self.id = run_id
-        self.task_id = task_id
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id!r} of {self.task_id!r}>"
-
-    @property
-    def aio(self) -> AsyncFacade:
-        """The same methods, awaitable."""
-        return AsyncFacade(self)
-
-    def snapshot(self) -> RunInfo:
-        """Return the run as it stands now."""
-        return self._scheduler.get_run(self.id)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tickwork.testing.clock import ManualClock
     from tickwork.testing.faults import Fault, FaultyStore
+    from tickwork.testing.runs_contract import RunsContract
     from tickwork.testing.stepping import SteppedScheduler
     from tickwork.testing.store_contract import StoreComparison, StoreContract
 
@@ -12,6 +13,7 @@ __all__ = [
     "Fault",
     "FaultyStore",
     "ManualClock",
+    "RunsContract",
     "SteppedScheduler",
     "StoreComparison",
     "StoreContract",
@@ -21,6 +23,7 @@ _HOMES = {
     "Fault": "tickwork.testing.faults",
     "FaultyStore": "tickwork.testing.faults",
     "ManualClock": "tickwork.testing.clock",
+    "RunsContract": "tickwork.testing.runs_contract",
     "SteppedScheduler": "tickwork.testing.stepping",
     "StoreComparison": "tickwork.testing.store_contract",
     "StoreContract": "tickwork.testing.store_contract",

@@ -13,11 +13,19 @@ from threading import Lock
 from typing import ClassVar, TypeVar, cast
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.interfaces import Reader, Store, StoreEnvironment, Timekeeping, Watching
+from tickwork.interfaces import (
+    OnDemand,
+    Reader,
+    Store,
+    StoreEnvironment,
+    Timekeeping,
+    Watching,
+)
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
     Beat,
+    CancelRequest,
     Edit,
     Edited,
     LeaseReply,
@@ -33,7 +41,9 @@ from tickwork.model.steps import (
 
 __all__ = ["STEPS", "Fault", "FaultyStore"]
 
-STEPS = ("put", "edit", "plan", "lease", "finish", "beat", "recover", "prune")
+STEPS = (
+    "put", "edit", "plan", "lease", "finish", "beat", "recover", "prune", "submit", "cancel",
+)  # fmt: skip
 """The steps of a store that change something."""
 
 _Answer = TypeVar("_Answer")
@@ -77,6 +87,8 @@ class FaultyStore:
         self.inner = inner
         # What it is to a scheduler is what the store within is.
         vars(self).update(kind=inner.kind, persistent=inner.persistent)
+        if isinstance(inner, OnDemand):
+            vars(self).update(submit=self._submit, cancel=self._cancel, asked=inner.asked)
         if isinstance(inner, Timekeeping):
             vars(self)["now_us"] = partial(self._call, "now_us", inner.now_us)
         if isinstance(inner, Watching):
@@ -201,6 +213,16 @@ class FaultyStore:
     def prune(self, request: PruneRequest) -> int:
         """Do the store's `prune`, or fail."""
         return self._call("prune", lambda: self.inner.prune(request))
+
+    def _submit(self, runs: Sequence[RunRecord]) -> None:
+        self._call("submit", lambda: self._on_demand.submit(runs))
+
+    def _cancel(self, request: CancelRequest) -> list[RunRecord | None]:
+        return self._call("cancel", lambda: self._on_demand.cancel(request))
+
+    @property
+    def _on_demand(self) -> OnDemand:
+        return cast("OnDemand", self.inner)
 
     # -- the reader
 

@@ -57,6 +57,18 @@ def test_a_task_fires_when_the_store_says_so(apart: timedelta) -> None:
         assert (run.completed_at, run.lateness) == (expected, 0.0)
 
 
+def test_the_first_look_goes_by_the_stores_clock_already() -> None:
+    clock = ManualClock()
+    store = Served(clock, -APART)
+    with SteppedScheduler(store, clock=clock).connect() as client:
+        task = client.add_task(jobs.note, "interval", minutes=1)
+        with SteppedScheduler(store, clock=clock) as mine:
+            mine.step()
+            assert mine.get_runs() == []
+            mine.advance(minutes=1)
+            assert [run.task_id for run in mine.get_runs()] == [task.id]
+
+
 @pytest.mark.parametrize("apart", [-APART, APART])
 def test_a_node_shows_how_far_apart_it_is(
     apart: timedelta, caplog: pytest.LogCaptureFixture

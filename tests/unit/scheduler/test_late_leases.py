@@ -1,6 +1,7 @@
 """A node that stood still for longer than its lease starts nothing that may be others' by now."""
 
 from collections.abc import Sequence
+from contextvars import copy_context
 from datetime import timedelta
 from typing import ClassVar
 
@@ -9,7 +10,9 @@ import pytest
 from tests.unit.scheduler import jobs
 from tickwork.executors.guard import attempt
 from tickwork.interfaces import ExecutorEnvironment, Leftover
+from tickwork.model.instants import to_us
 from tickwork.model.jobs import Job
+from tickwork.model.steps import RunQuery
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing import ManualClock, SteppedScheduler
 
@@ -52,7 +55,7 @@ class Standing:
     def go(self) -> None:
         queue, self.queue = self.queue, []
         environment = self._environment
-        environment.report([attempt(job, environment.now_us) for job in queue])
+        environment.report([copy_context().run(attempt, job, environment.now_us) for job in queue])
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +128,8 @@ def test_a_node_in_time_starts_what_it_holds() -> None:
 
 
 def test_a_start_is_written_down_once_the_run_has_taken_a_tenth_of_a_second() -> None:
-    clock = ManualClock()
-    mine, standing = scheduler(MemoryStore(), clock)
+    clock, store = ManualClock(), MemoryStore()
+    mine, standing = scheduler(store, clock)
     with mine:
         mine.add_task(jobs.note)
         tick(mine)
@@ -138,8 +141,10 @@ def test_a_start_is_written_down_once_the_run_has_taken_a_tenth_of_a_second() ->
         for passed_s in (0.02, 0.1):
             clock.advance(seconds=passed_s)
             tick(mine)
-            [run] = mine.get_runs()
-            seen.append((run.status, run.started_at))
-        assert seen == [("pending", None), ("running", began_at)]
+            [run] = store.find_runs(RunQuery())
+            seen.append((run.state, run.started_us))
+            [shown] = mine.get_runs()
+            assert (shown.status, shown.started_at) == ("running", began_at)
+        assert seen == [("pending", None), ("running", to_us(began_at))]
         standing.go()
         tick(mine)

@@ -17,7 +17,7 @@ from tickwork.model.definition import Definition
 from tickwork.model.instants import SECOND, from_us, to_us
 from tickwork.model.policies import Coalesce, RunState, ScheduleState
 from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Plan, PlannedRun
+from tickwork.model.steps import Ended, Plan, PlannedRun
 from tickwork.scheduler import planner, timing
 from tickwork.scheduler.timing import due_of, fire_times, timing_of
 from tickwork.triggers import (
@@ -386,7 +386,7 @@ def test_fire_times_before_a_task_was_there_are_no_concern_of_it() -> None:
 
 def ended(task: TaskRecord, finished_us: int) -> TaskRecord:
     task = replace(task, active=task.active - 1)
-    planner.after_run(task, finished_us)
+    planner.after_run(task, [Ended(RunState.COMPLETED, finished_us)])
     return task
 
 

@@ -146,7 +146,7 @@ def test_runs_that_end_are_told_to_who_waits_for_a_place() -> None:
     seat = shares.of(wake)["pool"]
     shares.of(other)
     assert seat.reserve(1) == 0
-    shares.freed()
+    shares.freed(1)
     assert (wake.is_set(), other.is_set()) == (True, False)
 
 

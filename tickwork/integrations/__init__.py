@@ -1,0 +1,1 @@
+"""Where tickwork meets frameworks; each module needs the framework that it is named for."""
