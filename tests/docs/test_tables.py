@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,11 +15,27 @@ from croniter import croniter
 
 import tickwork
 from tests.docs.pages import PAGES, ROOT, anchors_of, blocks_of, links_of, name_of, table_of
-from tickwork import CronTrigger, errors, events
+from tickwork import (
+    CronTrigger,
+    InvalidInputError,
+    RunInfo,
+    Scheduler,
+    SchedulerConfig,
+    errors,
+    events,
+)
 from tickwork.cli.commands import app
 from tickwork.cli.failures import EXIT_CODES, UNEXPECTED
 from tickwork.events import Event
-from tickwork.model.policies import LEGAL_MOVES, TERMINAL, RunState, ScheduleState
+from tickwork.model.policies import (
+    LEGAL_MOVES,
+    TERMINAL,
+    Delivery,
+    Overlap,
+    RunState,
+    ScheduleState,
+    Source,
+)
 from tickwork.scheduler.declaring import OPTIONS
 from tickwork.testing import SteppedScheduler
 from tickwork.wiring import trigger_parameters
@@ -73,6 +91,44 @@ def test_all_events_are_listed_as_they_describe_themselves() -> None:
 def test_all_options_are_listed() -> None:
     listed = {name for name, _, _ in table_of("docs/tasks.md", "option", "meaning", "default")}
     assert listed == OPTIONS
+
+
+def refused(call: Callable[[], object]) -> set[str]:
+    """Return the names that the refusal of another one lists."""
+    with pytest.raises(InvalidInputError) as caught:
+        call()
+    return set(re.findall(r"\b[a-z_]+(?=,|$)", str(caught.value)))
+
+
+def test_the_options_above_args_are_those_that_all_tasks_may_have() -> None:
+    names = [name for name, _, _ in table_of("docs/tasks.md", "option", "meaning", "default")]
+    known = refused(lambda: Scheduler(task_defaults={"shoe": 7}))
+    assert set(names[: names.index("args")]) == known
+
+
+def test_all_options_of_runs_are_listed() -> None:
+    listed = {name for name, _ in table_of("docs/submitting.md", "option", "meaning")}
+    assert listed == refused(lambda: Scheduler().options(shoe=7))
+
+
+def test_all_settings_are_listed_with_their_defaults() -> None:
+    listed = table_of("docs/tasks.md", "setting", "meaning", "default")
+    known = [[each.name, str(each.default)] for each in fields(SchedulerConfig)]
+    assert [[name, default] for name, _, default in listed] == known
+
+
+def test_all_fields_of_a_run_are_listed() -> None:
+    rows = table_of("docs/runs.md", "field", "what it says")
+    listed = [name.strip("` ") for names, _ in rows for name in names.split(",")]
+    assert sorted(listed) == sorted(RunInfo.model_fields)
+
+
+def test_the_words_of_policies_are_explained() -> None:
+    assert [name for name, _ in table_of("docs/tasks.md", "overlap", "then")] == list(Overlap)
+    assert [name for name, _ in table_of("docs/tasks.md", "delivery", "then")] == list(Delivery)
+    assert [name for name, _ in table_of("docs/runs.md", "source", "why the run exists")] == list(
+        Source
+    )
 
 
 def test_all_triggers_are_listed_under_their_aliases() -> None:
