@@ -10,7 +10,7 @@ import tickwork
 HEAVY = {
     "alembic", "croniter", "fastapi", "hypothesis", "mysql", "pebble", "psycopg", "pydantic",
     "pymongo", "pymysql", "pytest", "redis", "rich", "sqlalchemy", "typer", "uvicorn",
-    "multiprocessing.pool", "concurrent.futures.process",
+    "multiprocessing.pool", "concurrent.futures.process", "anyio", "fast_depends", "starlette",
 }  # fmt: skip
 
 

@@ -69,7 +69,11 @@ class Scheduler(SchedulerRuns):
         `coalesce` ("latest"/True, "earliest", "all"/False), `misfire_grace_time` (seconds, None for
         no limit), `max_instances`, `next_run_time` (the first fire time; None: paused),
         `replace_existing`, `paused`, `tags`, `jitter` (seconds), `delivery` ("at_least_once",
-        "at_most_once"), `fixed_delay`, `max_history`.
+        "at_most_once"), `fixed_delay`; of attempts `timeout`, `retries`, `delay`, `backoff`,
+        `max_delay`, `retry_jitter` (all in seconds), `retry_on`, `give_up_on`; of runs side by side
+        `overlap` ("skip", "queue", "allow"), `max_queued`, `priority`, `concurrency_key`,
+        `concurrency_limit`; `run_on_startup`, `max_runs`, `pause_after_failures`; of history
+        `max_history`, `result_ttl` (seconds), `keep` ("all", "failures", "none").
 
         Raises:
             InvalidInputError: something of it could never work; the message says what to do.
