@@ -10,7 +10,7 @@ from tickwork.testing.faults import STEPS
 
 __all__ = ["BY_CLIENTS", "BY_WORKERS", "Faults", "faulty"]
 
-BY_CLIENTS = ("put", "edit")
+BY_CLIENTS = ("put", "edit", "submit", "cancel")
 """Steps that change tasks: whoever asked for them is told of the error, and asks again."""
 
 BY_WORKERS = tuple(step for step in reversed(STEPS) if step not in BY_CLIENTS)
