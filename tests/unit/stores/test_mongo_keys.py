@@ -23,6 +23,7 @@ from tickwork.testing.store_contract.bench import (
     T0,
     decide_never,
     finished,
+    given_back,
     moves_on,
     pending,
     queued,
@@ -205,6 +206,26 @@ def test_runs_whose_slots_are_taken_are_not_counted_as_made(place: Place) -> Non
     bench.plan(moves_on(pending(T0), pending(T0 + 2), planned_us=T0 + 2), now_us=T0 + 2)
     assert bench.task().made == 4
     assert len(bench.runs()) == 4
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_run_whose_end_was_asked_for_is_available_at_once_whoever_dies(
+    place: Place, started: bool
+) -> None:
+    """Its node ends right after the one write that gives it back."""
+    bench = place.bench
+    run = bench.submit()
+    [leased] = bench.lease().leased
+    bench.cancel(run)
+    entry = given_back(leased.run, T0 + MINUTE, started=started)
+    _stopped(
+        place,
+        lambda: bench.finish(entry),
+        lambda: not any("node" in each for each in place.documents("runs")),
+    )
+    assert bench.run(run).available_us == T0
+    assert bench.finish(entry) == frozenset()
+    assert bench.run(run).attempt == started
 
 
 # --- what earlier versions wrote ---------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Each entry is one change of one document, under the condition that the run is still leased under the
 entry's fence. Nearly always all of them are; if fewer were met, the runs are read, to tell apart
-those whose lease was lost and those that an earlier, identical call has written.
+those whose lease was lost, those that an earlier, identical call has written, and those that are
+given back although their end was asked for: they needn't wait for what they wait for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from tickwork.stores.mongo.collection import Document, chunks
 from tickwork.stores.mongo.following import End, Foreseen, follow, foresee, let_queued_go
 from tickwork.stores.mongo.gates import attend_to
 from tickwork.stores.mongo.orphans import end_orphans_among
-from tickwork.stores.mongo.session import NUMBER, PRESENT, VISIBLE, Session
+from tickwork.stores.mongo.session import PRESENT, VISIBLE, Session
 from tickwork.stores.mongo.shapes import changed, ended, fitting
 
 __all__ = ["finish"]
@@ -22,8 +23,9 @@ _Entry = Mark | GivenBack | Finished
 
 _TERMINAL = frozenset(state.value for state in TERMINAL)
 _NOT_OVER = {"state": {"$nin": sorted(_TERMINAL)}}
+_NOT_ASKED = {"cancel_us": {"$exists": False}}
 _LEASED = {"node": {"$exists": True}}
-_LOOKED_AT = ["task_id", "generation", "fence", "node", "state", "finished_us", "reason"]
+_LOOKED_AT = ["fence", "node", "state", "finished_us", "reason", "cancel_us"]
 
 
 def finish(session: Session, batch: Batch) -> frozenset[str]:
@@ -35,23 +37,9 @@ def finish(session: Session, batch: Batch) -> frozenset[str]:
     ends, refused = _ends(batch)
     lost_ends = _write(session, ends)
     left = [each for each in ends if each not in lost_ends]
-    back = [each for each in left if isinstance(each, GivenBack)]
-    end_orphans_among(session, [each.run_id for each in back])
-    _hasten(session, [each.run_id for each in back if each.started])
+    end_orphans_among(session, [each.run_id for each in left if isinstance(each, GivenBack)])
     _see_to(session, batch, [each for each in left if isinstance(each, Finished)], foreseen)
     return frozenset(each.run_id for each in (*lost, *lost_ends)) | refused
-
-
-def _hasten(session: Session, run_ids: Sequence[str]) -> None:
-    """Have runs available at once whose end was asked for: whoever leases them ends them.
-
-    Should this get lost, they are ended later, when they are available anyway.
-    """
-    for some in chunks(run_ids):
-        asked = {"_id": {"$in": some}, "cancel_us": NUMBER, "available_us": NUMBER}
-        for run in session.runs.find(asked, ["cancel_us", "available_us"]):
-            same = {name: run[name] for name in ("_id", "cancel_us", "available_us")}
-            session.runs.change(same, changed({"available_us": run["cancel_us"]}))
 
 
 def _foreseen(session: Session, batch: Batch) -> dict[str, Foreseen]:
@@ -138,7 +126,7 @@ def _changed(entry: _Entry) -> tuple[Document, Document]:
     if isinstance(entry, Mark):
         return _marked(entry)
     if isinstance(entry, GivenBack):
-        return {**_leased(entry), **_NOT_OVER}, _given_back(entry)
+        return {**_leased(entry), **_NOT_OVER, **_NOT_ASKED}, _given_back(entry)
     if entry.lingers:
         return {**_leased(entry), **_NOT_OVER}, _lingering(entry)
     return _leased(entry), _finished(entry)
@@ -198,7 +186,21 @@ def _write(session: Session, entries: Sequence[_Entry]) -> list[_Entry]:
     if session.runs.change_each([_changed(each) for each in entries]) == len(entries):
         return []
     found = _looked_at(session, [each.run_id for each in entries])
+    asked = [_at_once(each, found) for each in entries if isinstance(each, GivenBack)]
+    if session.runs.change_each([each for each in asked if each is not None]):
+        found = _looked_at(session, [each.run_id for each in entries])
     return [each for each in entries if not _stands(found.get(each.run_id), each)]
+
+
+def _at_once(entry: GivenBack, found: Mapping[str, Document]) -> tuple[Document, Document] | None:
+    """Return the condition and the change that give a run back whose end was asked for."""
+    run = found.get(entry.run_id, {})
+    if "cancel_us" not in run:
+        return None
+    # Once it was asked for, that stays as it is.
+    return {**_leased(entry), **_NOT_OVER}, _given_back(
+        entry._replace(available_us=run["cancel_us"])
+    )
 
 
 def _looked_at(session: Session, run_ids: Sequence[str]) -> Mapping[str, Document]:

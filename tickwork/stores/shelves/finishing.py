@@ -51,7 +51,7 @@ def _moved(shelves: Shelves, batch: Batch) -> list[TaskRecord]:
     """Return the tasks that a batch moves on, as they will be: first, since this may raise."""
     if not any(each.follows for each in batch.finished):
         return []
-    done = {each.run_id for each in batch.given_back}
+    done = {each.run_id for each in batch.given_back if _is_leased(shelves, each)}
     over: Counter[Key] = Counter()
     follows: dict[Key, list[Ended]] = {}
     for each in batch.finished:
@@ -64,6 +64,12 @@ def _moved(shelves: Shelves, batch: Batch) -> list[TaskRecord]:
         if each.follows:
             follows.setdefault(key, []).append(Ended(each.state, each.finished_us))
     return followed(shelves, over, follows, batch.after_run)
+
+
+def _is_leased(shelves: Shelves, back: GivenBack) -> bool:
+    """Whether an entry is about the lease that holds now, and not about one before it."""
+    run = _held(shelves, back.run_id, back.fence)
+    return run is not None and run.node is not None
 
 
 def followed(

@@ -293,6 +293,23 @@ class FinishingContract(StoreCase):
             assert bench.plan(decide_never).next_us == finished_us + MINUTE
             assert len(bench.plan(now_us=finished_us + MINUTE).leased) == 1
 
+    def test_a_stale_give_back_hides_no_end(self) -> None:
+        """In one batch with the end of a later lease of the same run."""
+        with self.bench() as bench:
+            [first] = bench.leased(task())
+            bench.finish(given_back(first))
+            [again] = bench.lease().leased
+            seen: list[tuple[int, int]] = []
+            lost = bench.finish(
+                given_back(first),
+                finished(again.run, follows=True),
+                after_run=lambda record, ended: seen.append((record.active, len(ended))),
+            )
+            assert seen == [(0, 1)]
+            assert bench.run(first).state is RunState.COMPLETED
+            # Both are about the same run, of which one entry was refused.
+            assert lost <= {first.id}
+
     def test_nothing_follows_for_what_is_gone(self) -> None:
         """No task, another generation, one that can't be understood: `after_run` isn't called."""
         with self.bench() as bench:
