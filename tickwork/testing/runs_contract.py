@@ -237,7 +237,7 @@ class RunsContract(StoreCase):
 
     def test_a_coroutine_is_timed_out(self) -> None:
         """It is cancelled, and tried again where that is wanted."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             run = scheduler.options(timeout=10, retries=1).submit(wait_for_ever)
             scheduler.advance(seconds=9)
             assert (run.status, run.attempt) == ("running", 1)
@@ -251,7 +251,7 @@ class RunsContract(StoreCase):
 
     def test_a_thread_is_timed_out_and_keeps_its_place(self) -> None:
         """Its run is over for everybody, but counts until the function returns."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             task = scheduler.add_task(wait_for_go, "interval", minutes=1, id="task", timeout=10)
             scheduler.advance(seconds=70)
             [run] = task.get_runs()
@@ -269,19 +269,21 @@ class RunsContract(StoreCase):
 
     def test_a_timed_out_thread_is_not_tried_again_before_it_returns(self) -> None:
         """And then it is, whatever it returned."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             run = scheduler.options(timeout=10, retries=1).submit(wait_for_go)
             scheduler.advance(minutes=5)
             assert (run.status, run.attempt, scene.calls) == ("running", 1, ["waiting"])
             scene.go.set()
-            info = run.wait(_PATIENCE_S)
+            self._settle(scheduler, run.id)
+            scheduler.step()
+            info = run.snapshot()
             assert (info.status, info.attempt, info.result) == ("completed", 2, "went")
             assert [each["type"] for each in info.errors] == ["Timeout"]
 
     def test_the_default_timeout_holds_for_tasks_without_one(self) -> None:
         """A timeout of its own goes before it; a TimeoutError of its own is a failure."""
         config = SchedulerConfig(default_timeout=10)
-        with self.scheduler(hang_s=0.05, config=config) as scheduler:
+        with self.scheduler(hang_s=0.1, config=config) as scheduler:
             short = scheduler.submit(wait_for_ever)
             long = scheduler.options(timeout=30).submit(wait_for_ever)
             failed = scheduler.submit(fail, "Timeout")
@@ -330,7 +332,7 @@ class RunsContract(StoreCase):
         """Through the store; it isn't tried again."""
         store = self.make_store()
         second = self.make_second(store)
-        with self.scheduler(store, hang_s=0.05) as scheduler:
+        with self.scheduler(store, hang_s=0.1) as scheduler:
             run = scheduler.options(timeout=3_600, retries=3).submit(wait_for_ever)
             scheduler.advance(seconds=1)
             assert run.status == "running"
@@ -343,7 +345,7 @@ class RunsContract(StoreCase):
 
     def test_a_cancelled_thread_lingers(self) -> None:
         """It is reported as cancelled at once, and goes on until it returns."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             run = scheduler.options(timeout=3_600).submit(wait_for_go)
             scheduler.advance(seconds=1)
             assert run.cancel("enough")
@@ -409,7 +411,7 @@ class RunsContract(StoreCase):
     def test_overlapping_runs_are_skipped_queued_or_allowed(self) -> None:
         """As the task says; what is skipped says why."""
         executors = {"threadpool": ThreadPoolExecutor(max_workers=20)}
-        with self.scheduler(hang_s=0.05, executors=executors) as scheduler:
+        with self.scheduler(hang_s=0.1, executors=executors) as scheduler:
             for overlap in ("skip", "queue", "allow"):
                 scheduler.add_task(
                     wait_for_go, "interval", minutes=1, id=overlap, overlap=overlap,
@@ -450,7 +452,7 @@ class RunsContract(StoreCase):
 
     def test_skipped_fire_times_do_not_count(self) -> None:
         """Only runs do."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             task = scheduler.add_task(
                 wait_for_go, "interval", minutes=1, id="task", max_runs=2, timeout=100_000
             )
@@ -496,7 +498,7 @@ class RunsContract(StoreCase):
     def test_what_was_under_way_survives_a_restart(self) -> None:
         """A retry that waits, a queued run and a running one, each as declared."""
         store, clock = self.make_store(), ManualClock()
-        with self.scheduler(store, clock=clock, hang_s=0.05) as scheduler:
+        with self.scheduler(store, clock=clock, hang_s=0.1) as scheduler:
             scene.failures = 1
             retried = scheduler.options(retries=1, delay=60).submit(fail_at_first)
             key = scheduler.options(concurrency_key="key", timeout=3_600)
@@ -506,7 +508,7 @@ class RunsContract(StoreCase):
                 "pending", "running", "pending",
             ]  # fmt: skip
             scheduler.stop(timeout=0)
-        with self.scheduler(store, clock=clock, hang_s=0.05) as scheduler:
+        with self.scheduler(store, clock=clock, hang_s=0.1) as scheduler:
             scene.failures = 1
             scheduler.advance(seconds=1)
             infos = [scheduler.get_run(run.id) for run in (retried, running, queued)]
@@ -524,14 +526,14 @@ class RunsContract(StoreCase):
         """Another scheduler takes the runs over, and does with each what its delivery says."""
         store = self.make_store()
         second, clock = self.make_second(store), ManualClock()
-        with self.scheduler(store, clock=clock, hang_s=0.05) as crashed:
+        with self.scheduler(store, clock=clock, hang_s=0.1) as crashed:
             options = {"timeout": 3_600, "retries": 1}
             twice = crashed.options(**options).submit(wait_for_ever)
             once = crashed.options(**options, delivery="at_most_once").submit(wait_for_ever)
             unwanted = crashed.options(**options).submit(wait_for_ever)
             crashed.advance(seconds=1)
             assert [run.status for run in (twice, once, unwanted)] == ["running"] * 3
-            other = SteppedScheduler(second, clock=clock, hang_s=0.05, patience_s=_PATIENCE_S)
+            other = SteppedScheduler(second, clock=clock, hang_s=0.1, patience_s=_PATIENCE_S)
             other.start()
             try:
                 assert other.cancel_run(unwanted.id)
@@ -572,7 +574,7 @@ class RunsContract(StoreCase):
 
     def test_all_ends_are_terminal(self) -> None:
         """A cancelled or timed-out run stays as it is, whatever is done to it."""
-        with self.scheduler(hang_s=0.05) as scheduler:
+        with self.scheduler(hang_s=0.1) as scheduler:
             over = scheduler.options(timeout=1).submit(wait_for_ever)
             gone = scheduler.options(start_in=60).submit(note)
             gone.cancel()

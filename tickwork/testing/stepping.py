@@ -34,8 +34,8 @@ class SteppedScheduler(Scheduler):
     Runs execute for real, on the executors that they name; coroutine functions on a loop of the
     scheduler's own, unless it is started on a running one and advanced by
     `await scheduler.aio.advance(...)`. `patience_s` bounds the real time that the runs of one
-    instant may take together. Runs with a time-out that take longer than `hang_s` of real time
-    are taken to hang: time goes on, and they are timed out when it is time.
+    instant may take together. Runs with a time-out are taken to hang when they have begun and
+    nothing has happened for `hang_s` of real time: then time goes on, until they are timed out.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class SteppedScheduler(Scheduler):
         self.patience_s = patience_s
         self.hang_s = hang_s
         self._stepping = threading.RLock()
+        self._standing: list[tuple[str, int]] = []
+        self._changed_at = 0.0
         settings = settings or LoopSettings(threaded=False)
         super().__init__(store, clock=self.clock, settings=settings, **options)
 
@@ -83,7 +85,7 @@ class SteppedScheduler(Scheduler):
 
     def _step(self) -> int | None:
         loops = self._loops()
-        began = time.monotonic()
+        began = self._changed_at = time.monotonic()
         next_us = None
         for _ in range(_STEPS_AT_AN_INSTANT):
             for loop in loops:
@@ -101,8 +103,13 @@ class SteppedScheduler(Scheduler):
 
     def _must_wait(self, loops: list[StoreLoop], began: float) -> bool:
         """Wait for a run to end, if any is under way; whether there was one."""
-        passed_s = time.monotonic() - began
-        under_way = [loop for loop in loops if _awaited(loop, hangs=passed_s > self.hang_s)]
+        now = time.monotonic()
+        passed_s = now - began
+        standing = [(held.run_id, held.started_us) for loop in loops for held in loop.in_flight()]
+        if standing != self._standing:
+            self._standing, self._changed_at = standing, now
+        hangs = now - self._changed_at > self.hang_s
+        under_way = [loop for loop in loops if _awaited(loop, hangs=hangs)]
         if not under_way:
             return False
         left_s = self.patience_s - passed_s
@@ -135,7 +142,8 @@ class SteppedScheduler(Scheduler):
 def _awaited(loop: StoreLoop, *, hangs: bool) -> bool:
     """Whether time stands still for runs of a loop: not for those that outlive their end."""
     return any(
-        not held.overdue and not (hangs and loop.may_time_out(held)) for held in loop.in_flight()
+        not held.overdue and not (hangs and held.started_us and loop.may_time_out(held))
+        for held in loop.in_flight()
     )
 
 

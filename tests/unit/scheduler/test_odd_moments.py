@@ -86,7 +86,7 @@ def test_deadlines_of_runs_that_have_ended_are_forgotten() -> None:
 
 
 def test_a_cancelled_thread_that_was_timed_out_is_not_tried_again(home: Home) -> None:
-    scheduler = home.start(hang_s=0.05)
+    scheduler = home.start(hang_s=0.1)
     run = scheduler.options(timeout=5, retries=3, delay=3_600).submit(jobs.wait_for_go)
     scheduler.advance(seconds=6)
     assert run.status == "running"
@@ -123,7 +123,7 @@ async def _clean_up_slowly() -> None:
 
 
 def test_a_run_that_refuses_to_end_lingers_through_a_stop(home: Home) -> None:
-    scheduler = home.start(hang_s=0.05)
+    scheduler = home.start(hang_s=0.1)
     run = scheduler.options(timeout=10).submit(_clean_up_slowly)
     scheduler.advance(seconds=16)
     first = run.snapshot()
@@ -136,7 +136,7 @@ def test_a_run_that_refuses_to_end_lingers_through_a_stop(home: Home) -> None:
 
 
 def test_a_delay_that_is_fixed_while_runs_go_on_stops_no_task(home: Home) -> None:
-    scheduler = home.start(hang_s=0.05)
+    scheduler = home.start(hang_s=0.1)
     task = scheduler.add_task(
         jobs.wait_for_go, "interval", minutes=1, id="task", max_instances=2, timeout=100_000
     )
@@ -217,7 +217,7 @@ def test_a_run_is_timed_out_while_the_store_is_down() -> None:
 
 def test_skipped_fires_do_not_cut_a_history_short(home: Home) -> None:
     config = SchedulerConfig(max_history=3, cleanup_interval=1)
-    scheduler = home.start(config=config, hang_s=0.05)
+    scheduler = home.start(config=config, hang_s=0.1)
     task = scheduler.add_task(
         jobs.wait_for_go, "interval", minutes=1, id="task", max_history=50, timeout=100_000
     )

@@ -281,7 +281,7 @@ def test_only_what_is_over_can_be_tried_again(home: Home) -> None:
 
 
 def test_events_tell_of_retries_cancels_and_timeouts(home: Home) -> None:
-    scheduler = home.start(hang_s=0.05)
+    scheduler = home.start(hang_s=0.1)
     told: list[tuple[str, Any]] = []
     kinds = (
         events.RunRetrying, events.RunFailed, events.RunCancelled, events.RunTimedOut,

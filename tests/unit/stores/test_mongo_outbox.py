@@ -208,6 +208,16 @@ def test_runs_queued_behind_nobody_are_let_go(place: Place) -> None:
     assert bench.active() == (2, 1)
 
 
+def test_the_end_of_an_earlier_tasks_run_lets_nothing_go(place: Place) -> None:
+    """Runs of a catch-up wait for each other, also where there is room for several."""
+    bench = place.bench
+    [old] = bench.leased(task(generation=1))
+    bench.put(task(generation=2, max_instances=3), decide=lambda _, new: Edit(new))
+    bench.plan(moves_on(pending(T0), queued(T0 + 1), planned_us=T0 + 1))
+    bench.finish(finished(old))
+    assert bench.active() == (2, 1)
+
+
 def test_a_lease_of_a_node_that_nobody_knows_is_taken_over(place: Place) -> None:
     """It stood still between asking whether it is alive and leasing."""
     bench = place.bench

@@ -91,19 +91,23 @@ def _see_to(
 
 def _waiting_for(session: Session, over: Sequence[Finished]) -> tuple[set[str], bool]:
     """Return the tasks of runs that have queued ones, and whether any of the runs has a key."""
-    queued: set[str] = set()
-    marked = False
-    group = {"_id": {"queued_of": "$queued_of", "opens": "$opens"}}
+    found: list[Document] = []
+    facts = {name: f"${name}" for name in ("queued_of", "generation", "opens")}
     for some in chunks(over):
         behind = {"queued_of": {"$in": sorted({each.task_id for each in some})}, **VISIBLE}
         with_key = {"_id": {"$in": [each.run_id for each in some]}, "opens": PRESENT}
-        for found in session.runs.groups(
-            {"$match": {"$or": [behind, with_key]}}, {"$group": group}
-        ):
-            if "queued_of" in found["_id"]:
-                queued.add(found["_id"]["queued_of"])
-            marked = marked or "opens" in found["_id"]
-    return queued, marked
+        either = {"$match": {"$or": [behind, with_key]}}
+        found += [each["_id"] for each in session.runs.groups(either, {"$group": {"_id": facts}})]
+    # Another task of the same id has nothing to do with it.
+    tasks = {(each.task_id, each.generation) for each in over}
+    queued = {
+        each["queued_of"] for each in found if "queued_of" in each and _task_of(each) in tasks
+    }
+    return queued, any("opens" in each for each in found)
+
+
+def _task_of(queued: Document) -> tuple[str, int]:
+    return queued["queued_of"], queued["generation"]
 
 
 def _said(note: Note) -> Document:
