@@ -40,19 +40,20 @@ class Narrator:
         line += f"{_late(late):>10} late  " if late is not None else f"{'':17}"
         outcome = event.error or event.reason or event.result or ""
         print(f"{line}{outcome}".rstrip(), flush=True)
-        if event.fire_time is not None and event.fire_time < self.since:
+        if event.fire_time is not None:
             self._account(event)
 
     def _account(self, event: RunEvent) -> None:
-        """Say which fire times of the time in between a run stands for."""
+        """Say which fire times of the time in between a run stands for, if for any."""
+        run = scheduler.get_run(event.run_id)
+        first, last = run.first_fire_time, run.last_fire_time
+        # One for the very moment of the start may stand for those before it as well.
+        if first is None or last is None or first >= self.since:
+            return
         if isinstance(event, RunTakenOver):
             print(
                 f"{'':10}-> was under way when its process died; will be executed again", flush=True
             )
-            return
-        run = scheduler.get_run(event.run_id)
-        first, last = run.first_fire_time, run.last_fire_time
-        if first is None or last is None:
             return
         if not run.started_at:
             how = "recorded, not executed"
