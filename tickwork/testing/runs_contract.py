@@ -25,7 +25,7 @@ from tickwork.testing.store_contract.case import StoreCase
 
 __all__ = ["RunsContract"]
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 _LEASE_S = 31
 
 
