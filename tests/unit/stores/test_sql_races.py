@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, event, func, select, text
 from tests.servers.process import until
 from tests.unit.stores.conftest import Place
 from tests.unit.stores.test_sql_servers import Site, engine_of, numbers, site
+from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord
 from tickwork.stores.sql import SQLStore
@@ -54,6 +56,14 @@ def _held(bench: Bench) -> list[str]:
 # --- one decides about keys at a time ----------------------------------------------------------
 
 
+def patiently(step: Callable[[], Any]) -> Any:
+    """Do a step of a store that is too busy at times, as schedulers do."""
+    for _ in range(20):
+        with suppress(StoreUnavailableError):
+            return step()
+    return step()
+
+
 class Crew:
     """Threads with stores of their own, each of which submits runs, and executes what it gets."""
 
@@ -71,15 +81,15 @@ class Crew:
         node = f"crew-{number}"
         for each in range(self.submitted):
             name = f"{number}-{each:03}"
-            bench.submit(id=name, concurrency_limit=self.limit, **_KEYED)
+            patiently(partial(bench.submit, id=name, concurrency_limit=self.limit, **_KEYED))
             self._execute(bench, node)
         until(lambda: self._execute(bench, node), "all is done")
 
     def _execute(self, bench: Bench, node: str) -> bool:
-        leased = bench.lease(node=node, capacity={EXECUTOR: 2}).leased
+        leased = patiently(partial(bench.lease, node=node, capacity={EXECUTOR: 2})).leased
         self._look(bench)
         entries = [finished(each.run) for each in leased]
-        assert bench.finish(*entries) == frozenset()
+        assert patiently(partial(bench.finish, *entries)) == frozenset()
         with self._lock:
             self.done += [each.run.id for each in leased]
             return len(self.done) == 4 * self.submitted
