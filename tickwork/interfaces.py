@@ -18,6 +18,7 @@ from tickwork.model.jobs import Job, Outcome
 if TYPE_CHECKING:
     # Definitions hold triggers, which are defined here.
     from tickwork.model.definition import DefinitionCodec
+    from tickwork.model.locks import LockRecord, LockRequest
     from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
     from tickwork.model.steps import (
         Batch,
@@ -45,6 +46,7 @@ __all__ = [
     "ExecutorEnvironment",
     "InstantTrigger",
     "Leftover",
+    "Locking",
     "OnDemand",
     "Periodic",
     "Reader",
@@ -382,6 +384,32 @@ class OnDemand(Protocol):
 
     def asked(self, node: str) -> list[str]:
         """Return the runs leased to a node, and not over, whose end was asked for."""
+
+
+@runtime_checkable
+class Locking(Protocol):
+    """A store that keeps locks: names that one owner at a time has, for so long as it said.
+
+    Leases are measured by the store's clock, and who owns a lock is compared in the statement that
+    changes it. A step that raised `StoreUnavailableError` may be repeated. `prune` forgets locks
+    that neither are held nor say anything any more.
+    """
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        """Give a lock to who asks for it, if `model.locks.may_have` says so; return it as it is.
+
+        It is theirs if it has their `owner` then. One that they have already keeps its fence, and
+        gets the new lease.
+        """
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        """Have a lock end `lease_us` from now, or with 0 give it back; False where it isn't theirs.
+
+        With `kept_us`, it is kept until that label from now on, and with 0 for none.
+        """
+
+    def locks(self) -> list[LockRecord]:
+        """Return the locks that are held or kept, by name."""
 
 
 @runtime_checkable

@@ -32,7 +32,8 @@ class Definition:
     """The declared part of a task.
 
     `payload` is the text of the arguments (see `tickwork.model.values`), `target` the function
-    itself where the store lives in this process; it isn't stored and doesn't count in comparisons.
+    itself where the store lives in this process, `gate` what decides there which process executes
+    it (see `tickwork.scheduler.gates`); both aren't stored and don't count in comparisons.
     `decorated` ones stand in the code as decorators, so that it shows when they are gone from it.
     `disposable` ones are forgotten with their history once they are finished; the others would be
     new, and be executed again, if they were declared again. `retry_on` and `give_up_on` are names
@@ -77,6 +78,7 @@ class Definition:
     decorated: bool = False
     disposable: bool = False
     target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+    gate: Any = field(default=None, compare=False, repr=False)
 
     @property
     def declared_in(self) -> str | None:
@@ -105,7 +107,7 @@ class Unreadable:
 _PLAIN = {
     each.name: each.default
     for each in fields(Definition)
-    if each.name not in {"trigger", "target", "tags", "retry_on", "give_up_on"}
+    if each.name not in {"trigger", "target", "gate", "tags", "retry_on", "give_up_on"}
 }
 _WORDS = {
     "coalesce": Coalesce,

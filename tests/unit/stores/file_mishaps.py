@@ -63,6 +63,17 @@ class FailingDisk(StoppingDisk):
             raise OSError(28, "No space left on device")
 
 
+class CountingDisk(Disk):
+    """A disk that counts how often somebody has waited for it."""
+
+    def __init__(self) -> None:
+        self.syncs = 0
+
+    def sync(self, file: FileIO) -> None:
+        self.syncs += 1
+        super().sync(file)
+
+
 class ForgetfulDisk(StoppingDisk):
     """A disk that remembers after a power cut only what it was told to.
 

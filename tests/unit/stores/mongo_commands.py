@@ -1,4 +1,4 @@
-"""A database whose commands can be stopped, one document at a time.
+"""Commands that are noted, and a database whose commands can be stopped, one document at a time.
 
 Commands that write many documents are cut into single ones, as a server that ends in the middle of
 one would leave it.
@@ -11,11 +11,29 @@ from pymongo import UpdateMany, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.monitoring import CommandListener
 from pymongo.results import BulkWriteResult, DeleteResult, UpdateResult
 
-__all__ = ["CutDatabase", "Gate", "StoppedError"]
+__all__ = ["CutDatabase", "Gate", "Sent", "StoppedError"]
 
 Document = dict[str, Any]
+
+
+class Sent(CommandListener):
+    """The commands that a client sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[Mapping[str, Any]] = []
+
+    def started(self, event: Any) -> None:
+        if event.command_name not in {"hello", "ping", "endSessions"}:
+            self.commands.append(event.command)
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
 
 
 class StoppedError(BaseException):

@@ -102,7 +102,7 @@ class Home:
 
     def close(self) -> None:
         self.bench.close()
-        for name in ("tasks", "runs", "nodes", "counters", "keys"):
+        for name in ("tasks", "runs", "nodes", "counters", "keys", "locks"):
             self.database.drop_collection(self.prefix + name)
 
     def execute(self, runs: Sequence[RunRecord], store: Store) -> None:

@@ -17,7 +17,7 @@ __all__ = ["Place", "placed"]
 
 Document = dict[str, Any]
 
-_COLLECTIONS = ("tasks", "runs", "nodes", "counters", "keys")
+_COLLECTIONS = ("tasks", "runs", "nodes", "counters", "keys", "locks")
 
 
 class Place:

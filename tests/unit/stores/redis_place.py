@@ -78,9 +78,9 @@ def placed(url: str) -> Iterator[Place]:
 _ORDERS = (
     *("ids", "due", "finished", "labels", "newest", "history"),
     *("available", "suspects", "queues", "leases"),
-    *("waiters", "asked", "expiring"),
+    *("waiters", "asked", "expiring", "lapsing"),
 )
-_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants", "holders")
+_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants", "holders", "locks")
 
 
 def orders_of(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -120,6 +120,9 @@ def _expected(place: Place, kept: dict[str, Any]) -> dict[str, Any]:
         holds[str(record.fence)] += record.node is not None
         holders[word(record.key or "")] += record.holds_key
     expected["leases"] = set(expected["leases"])
+    for name, text in kept["locks"].items():
+        _, expires, _, forgotten, _ = text.partition("\n")[0].split(" ")
+        expected["lapsing"].append(f"{max(expires, forgotten)}\n{name}")
     counts = dict(Counter(each.record.state.value for each in tasks))
     orders = {name: sorted(entries) for name, entries in expected.items()}
     held = {"holds": dict(+holds), "grants": set(+holds), "holders": dict(+holders)}

@@ -1,20 +1,31 @@
 """Every step of a file store, ended by a crash at every operation: it happened, or it did not."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.unit.stores.file_crashing import (
+    CHECKS,
+    Place,
+    Step,
+    abandon,
+    bench_on,
+    checked,
+    crashes,
+    file_store,
+    prepare,
+)
 from tests.unit.stores.file_mishaps import FailingDisk, ForgetfulDisk, StoppedError, StoppingDisk
 from tickwork.errors import StoreUnavailableError
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.locks import LockRequest
+from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord, TaskRecord
 from tickwork.model.steps import Edit, Ended, Mark, PruneRequest, Verdict
-from tickwork.stores.file import FileStore, log
-from tickwork.stores.file.disk import Disk
+from tickwork.stores.file import log
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import (
     EXECUTOR,
@@ -23,46 +34,10 @@ from tickwork.testing.store_contract.bench import (
     NODE,
     OTHER,
     T0,
-    Dump,
     finished,
     given_back,
-    moves_on,
-    pending,
-    queued,
-    runs_now,
     task,
 )
-
-Step = Callable[[Bench], object]
-
-
-def bench_on(folder: Path, disk: Disk | None = None) -> Bench:
-    """Return a bench, not open, on a folder that `prepare` has filled."""
-    store = FileStore(folder)
-    if disk is not None:
-        store._disk = disk  # noqa: SLF001  where a test takes the place of the system
-    bench = Bench(store, store)
-    bench._made = count(1_000)  # noqa: SLF001  the same ids whatever went before
-    bench._registered |= {NODE, OTHER}  # noqa: SLF001
-    bench.now_us = T0 + LEASE_US - 1
-    return bench
-
-
-def prepare(folder: Path, disk: Disk | None = None) -> None:
-    """Fill a folder with something of everything."""
-    bench = bench_on(folder, disk)
-    bench.now_us, bench._made = T0, count()  # noqa: SLF001
-    bench.open()
-    bench.register(NODE, OTHER)
-    bench.register("dead", lease_us=1)
-    bench.put(task("queue", due_us=T0 - 9))
-    bench.plan(moves_on(pending(T0), queued(T0 + 1), queued(T0 + 2), planned_us=T0 + 2))
-    bench.leased(task("a", T0 - 3), task("b", T0 - 2), task("c", T0 - 1))
-    bench.leased(task("dying", T0 - 1), node="dead")
-    bench.put(task("over", None, state=ScheduleState.FINISHED, disposable=True))
-    bench.put(task("waits", None), task("due", T0), task("due too", T0))
-    bench.edit(runs_now(pending(None), queued(T0)), "waits")
-    bench.close()
 
 
 def put(bench: Bench) -> None:
@@ -126,8 +101,40 @@ def recover(bench: Bench) -> None:
 
 
 def prune(bench: Bench) -> None:
-    assert isinstance(bench.store, FileStore)
-    bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE))
+    bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE, now_us=bench.now_us))
+
+
+def take_a_lock(bench: Bench) -> None:
+    file_store(bench).acquire_lock(LockRequest('new {"step":1}', "x", LEASE_US, "worker 2"))
+
+
+def take_over(bench: Bench) -> None:
+    file_store(bench).acquire_lock(LockRequest("over", "x", LEASE_US))
+
+
+def take_for_a_label(bench: Bench) -> None:
+    request = LockRequest("kept", "x", LEASE_US, "", T0 + MINUTE, MINUTE)
+    file_store(bench).acquire_lock(request)
+
+
+def ask_again(bench: Bench) -> None:
+    file_store(bench).acquire_lock(LockRequest("held", "a", 20 * LEASE_US))
+
+
+def be_refused(bench: Bench) -> None:
+    assert file_store(bench).acquire_lock(LockRequest("held", "x", LEASE_US)).owner == "a"
+
+
+def renew(bench: Bench) -> None:
+    assert file_store(bench).renew_lock("held", "a", 20 * LEASE_US)
+
+
+def keep(bench: Bench) -> None:
+    assert file_store(bench).renew_lock("held", "a", LEASE_US, T0 + MINUTE)
+
+
+def give_back(bench: Bench) -> None:
+    file_store(bench).renew_lock("held", "a", 0, T0 + MINUTE)
 
 
 def nothing(bench: Bench) -> None:
@@ -135,6 +142,10 @@ def nothing(bench: Bench) -> None:
 
 
 STEPS = (put, put_anew, edit, remove, plan, lease, finish, beat, leave, recover, prune, nothing)
+LOCKS = (
+    *(take_a_lock, take_over, take_for_a_label, ask_again, be_refused),
+    *(renew, keep, give_back),
+)
 
 
 @pytest.fixture(scope="module")
@@ -149,110 +160,6 @@ def renewing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every step begin a new log."""
     monkeypatch.setattr(log, "_SHORT", 0)
     monkeypatch.setattr(log, "_TIMES", 0)
-
-
-class Place:
-    """Copies of the prepared folder, and what a step makes of it."""
-
-    def __init__(self, prepared: Path, folder: Path, step: Step) -> None:
-        self._prepared = prepared
-        self._folders = (folder / str(number) for number in count())
-        self.step = step
-        self.before = self.look(self.copy())
-        folder = self.copy()
-        self.whole(bench_on(folder))
-        self.after = self.look(folder)
-
-    def copy(self) -> Path:
-        folder = next(self._folders)
-        shutil.copytree(self._prepared, folder)
-        return folder
-
-    def fresh(self) -> Path:
-        return next(self._folders)
-
-    def whole(self, bench: Bench) -> None:
-        """Open, take the step, close."""
-        bench.open()
-        self.step(bench)
-        bench.close()
-
-    def look(self, folder: Path) -> Dump:
-        """Return what a newcomer sees; it checks the counts, and that the files say the same."""
-        bench = bench_on(folder)
-        bench.open()
-        dump = checked(bench)
-        abandon(bench)
-        names = {path.name for path in (folder / "tasks").iterdir()} - {".new"}
-        assert names == {file_of(each) for each in dump.tasks}
-        return dump
-
-    def happened(self, dump: Dump) -> bool:
-        """Whether the step happened whole; it did or it did not."""
-        assert dump in (self.before, self.after)
-        return dump == self.after
-
-
-def abandon(bench: Bench) -> None:
-    """Close a client's files, as the system does when its process dies."""
-    assert isinstance(bench.store, FileStore)
-    bench.store.forsake()
-
-
-def file_of(task_id: str) -> str:
-    return f"{task_id.replace(' ', '%20')}.json"
-
-
-def checked(bench: Bench) -> Dump:
-    dump = bench.dump()
-    for name in dump.tasks:
-        bench.active(name)
-    return dump
-
-
-def crashes(place: Place, folders: Callable[[], Path]) -> Iterator[Path]:
-    """Yield folders in each of which the step was ended one operation later."""
-    for operations in count():
-        folder = folders()
-        bench = bench_on(folder, StoppingDisk(operations))
-        try:
-            place.whole(bench)
-        except StoppedError:
-            yield folder
-        else:
-            assert place.look(folder) == place.after
-            return
-        finally:
-            abandon(bench)
-
-
-def happens_or_does_not(prepared: Path, tmp_path: Path, step: Step) -> None:
-    place = Place(prepared, tmp_path, step)
-    seen = set()
-    for folder in crashes(place, place.copy):
-        seen.add(place.happened(place.look(folder)))
-        place.whole(bench_on(folder))
-        assert place.look(folder) == place.after
-    assert False in seen or place.before == place.after
-
-
-def is_seen_by_who_was_there(prepared: Path, tmp_path: Path, step: Step) -> None:
-    place = Place(prepared, tmp_path, step)
-    others: list[Bench] = []
-
-    def with_company() -> Path:
-        folder = place.copy()
-        others.append(bench_on(folder))
-        others[-1].open()
-        return folder
-
-    for folder in crashes(place, with_company):
-        other = others[-1]
-        place.happened(checked(other))
-        place.step(other)
-        assert checked(other) == place.after == place.look(folder)
-    for other in others:
-        other.close()
 
 
 @pytest.mark.parametrize("step", [put, remove, plan, finish])
@@ -273,73 +180,18 @@ def test_a_crash_while_a_crash_is_repaired(prepared: Path, tmp_path: Path, step:
                 abandon(bench)
 
 
-def can_be_repeated(prepared: Path, tmp_path: Path, step: Step) -> None:
-    """The disk is full at one operation; then the same client goes on."""
-    place = Place(prepared, tmp_path, step)
-    for operations in count():
-        folder = place.copy()
-        bench = bench_on(folder)
-        bench.open()
-        assert isinstance(bench.store, FileStore)
-        disk = FailingDisk(operations)
-        bench.store._open._disk = disk  # noqa: SLF001
-        bench.store._open._log.disk = disk  # noqa: SLF001
-        bench.store._open._files._disk = disk  # noqa: SLF001
-        try:
-            place.step(bench)
-        except StoreUnavailableError:
-            failed = True
-            assert checked(bench) == place.look(folder)
-            bench._made = count(1_000)  # noqa: SLF001
-        else:
-            failed = disk.left < 0
-        disk.left = -1
-        place.step(bench)
-        assert checked(bench) == place.after
-        bench.close()
-        assert place.look(folder) == place.after
-        if not failed:
-            break
-
-
 def test_a_step_that_could_not_be_synced_did_not_happen(prepared: Path, tmp_path: Path) -> None:
     """Nobody must rely on what the disk has refused to keep, however often it is asked later."""
     place = Place(prepared, tmp_path, put)
     folder = place.copy()
     bench = bench_on(folder)
     bench.open()
-    assert isinstance(bench.store, FileStore)
     write_and_then_fail = FailingDisk(1)
-    bench.store._open._log.disk = write_and_then_fail  # noqa: SLF001
+    file_store(bench)._open._log.disk = write_and_then_fail  # noqa: SLF001
     with pytest.raises(StoreUnavailableError, match="No space left"):
         put(bench)
-    assert bench.dump() == place.look(folder) == place.before
+    assert checked(bench) == place.look(folder) == place.before
     bench.close()
-
-
-def survives_a_power_cut(prepared: Path, tmp_path: Path, step: Step) -> None:
-    place = Place(prepared, tmp_path, step)
-    for operations in count():
-        folder = place.fresh()
-        disk = ForgetfulDisk()
-        prepare(folder, disk)
-        disk.left = operations
-        bench = bench_on(folder, disk)
-        told = False
-        try:
-            bench.open()
-            step(bench)
-            told = True
-            bench.close()
-        except StoppedError:
-            pass
-        abandon(bench)
-        left = place.fresh()
-        disk.what_survives(folder, left)
-        happened = place.happened(place.look(left))
-        assert happened or not told or step in {beat, leave}
-        if disk.left >= 0:
-            break
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
@@ -390,11 +242,42 @@ def test_what_another_found_done_survives_a_power_cut(  # noqa: PLR0917  pytest'
             break
 
 
-CHECKS = (happens_or_does_not, is_seen_by_who_was_there, can_be_repeated, survives_a_power_cut)
+def test_what_another_was_refused_for_survives_a_power_cut(prepared: Path, tmp_path: Path) -> None:
+    """One client dies at any operation while it gets a lock for a label, another asks as well."""
+    place = Place(prepared, tmp_path, nothing)
+    owners = []
+    for operations in count():
+        folder, disk = place.fresh(), ForgetfulDisk()
+        prepare(folder, disk)
+        first, other = bench_on(folder, disk), bench_on(folder, disk)
+        first.open()
+        other.open()
+        disk.left = operations
+        try:
+            _ask_for_label(first, "first")
+            ended = False
+        except StoppedError:
+            ended = True
+        abandon(first)
+        disk.left = 1_000_000
+        owners.append(_ask_for_label(other, "other"))
+        abandon(other)
+        left = place.fresh()
+        disk.what_survives(folder, left)
+        assert place.look(left).locks["slot"].owner == owners[-1]
+        if not ended:
+            break
+    # It has to be written; from then on, whoever asks makes sure that it is on the disk.
+    assert owners == ["other", "first", "first"]
+
+
+def _ask_for_label(bench: Bench, owner: str) -> str:
+    request = LockRequest("slot", owner, LEASE_US, "", T0, MINUTE)
+    return file_store(bench).acquire_lock(request).owner
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *LOCKS])
 def test_a_step(
     prepared: Path, tmp_path: Path, step: Step, check: Callable[[Path, Path, Step], None]
 ) -> None:
@@ -403,7 +286,7 @@ def test_a_step(
 
 @pytest.mark.usefixtures("renewing")
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("step", [remove, plan, finish])
+@pytest.mark.parametrize("step", [remove, plan, finish, prune, take_over])
 def test_a_step_that_renews_the_log(
     prepared: Path, tmp_path: Path, step: Step, check: Callable[[Path, Path, Step], None]
 ) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
+from tests.unit.stores.mongo_commands import Sent
 from tests.unit.stores.mongo_place import Place, placed
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.locks import LockRequest
 from tickwork.model.policies import RunState
 from tickwork.model.records import RunRecord
 from tickwork.model.steps import Edit, Eligibility, Mark, Note, PruneRequest, TaskQuery
+from tickwork.stores.mongo import MongoStore
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
     EXECUTOR,
@@ -35,23 +37,6 @@ from tickwork.testing.store_contract.bench import (
 
 MANY = 260
 """More than one command names."""
-
-
-class Sent(CommandListener):
-    """The commands that a client sends."""
-
-    def __init__(self) -> None:
-        self.commands: list[Mapping[str, Any]] = []
-
-    def started(self, event: Any) -> None:
-        if event.command_name not in {"hello", "ping", "endSessions"}:
-            self.commands.append(event.command)
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -141,7 +126,50 @@ def test_many_tasks_are_added_and_changed_with_few_commands(bench: Bench, sent: 
     assert bench.dump().tasks == {}
 
 
+def _acquire(bench: Bench, owner: str, name: str = "door", lease_us: int = MINUTE) -> bool:
+    assert isinstance(bench.store, MongoStore)
+    return bench.store.acquire_lock(LockRequest(name, owner, lease_us)).owner == owner
+
+
+def _renew(bench: Bench, owner: str, lease_us: int) -> bool:
+    assert isinstance(bench.store, MongoStore)
+    return bench.store.renew_lock("door", owner, lease_us)
+
+
+def _add_lapsed_locks(bench: Bench, place: Place) -> None:
+    assert _acquire(bench, "other", "other", 1)
+    bench.now_us += 1
+    [lock] = place.documents("locks")
+    others = [{**lock, "_id": f"other {number}"} for number in range(1, MANY)]
+    place.database[f"{place.prefix}locks"].insert_many(others)
+
+
+def test_locks_take_a_few_commands(bench: Bench, sent: Sent, place: Place) -> None:
+    """However many there are; who is refused only reads."""
+    _add_lapsed_locks(bench, place)
+    new = _counted(sent, lambda: _acquire(bench, "a"))
+    assert new == {"find": 1, "insert": 1, "findAndModify": 1, "update": 1}
+    assert _counted(sent, lambda: _acquire(bench, "b")) == {"find": 1}
+    assert _counted(sent, lambda: _acquire(bench, "a")) == {"find": 1, "update": 1}
+    assert _counted(sent, lambda: _renew(bench, "a", MINUTE)) == {"find": 1, "update": 1}
+    assert _counted(sent, lambda: _renew(bench, "b", MINUTE)) == {"find": 1}
+    assert _counted(sent, lambda: _renew(bench, "a", 0)) == {"find": 1, "update": 1}
+    known = _counted(sent, lambda: _acquire(bench, "b"))
+    assert known == {"find": 1, "findAndModify": 1, "update": 1}
+    assert isinstance(bench.store, MongoStore)
+    assert _counted(sent, bench.store.locks) == {"find": 1}
+    request = PruneRequest({}, 0, now_us=bench.now_us)
+    idle = _counted(sent, lambda: bench.store.prune(PruneRequest({}, 0)))
+    pruned = _counted(sent, lambda: bench.store.prune(request))
+    # Large answers come in pieces.
+    pruned.pop("getMore", 0)
+    # More than are named at once are removed twice.
+    assert pruned - idle == {"delete": 2}
+    assert [each["_id"] for each in place.documents("locks")] == ["door"]
+
+
 _LEADING = {
+    "locks": {"_id", "until_us"},
     "tasks": {"_id", "wake_us", "owing", "declared_in", "updated_us", "trigger"},
     "runs": {
         *("_id", "task_id", "available_us", "suspect", "node", "open_of", "queued_of"),
@@ -197,6 +225,16 @@ def _use_keys_and_demand(bench: Bench) -> None:
     bench.finish(finished(leased))
 
 
+def _use_locks(bench: Bench) -> None:
+    """Take all steps that have to do with locks."""
+    assert isinstance(bench.store, MongoStore)
+    assert _acquire(bench, "a")
+    assert not _acquire(bench, "b")
+    assert _renew(bench, "a", 0)
+    assert _acquire(bench, "b")
+    assert [lock.owner for lock in bench.store.locks()] == ["b"]
+
+
 def test_ends_of_runs_with_keys_take_a_bounded_number_of_commands(bench: Bench, sent: Sent) -> None:
     """However many wait."""
     for _ in range(30):
@@ -225,9 +263,10 @@ def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> 
     bench.plan(eligibility=mine, now_us=T0 + MINUTE)
     bench.lease(eligibility=mine, suspects=False)
     _use_keys_and_demand(bench)
+    _use_locks(bench)
     bench.now_us += 100 * MINUTE
     bench.recover(node=OTHER, held=frozenset())
-    bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE))
+    bench.store.prune(PruneRequest({"a": 0}, T0 + MINUTE, now_us=bench.now_us))
     bench.reader.find_tasks(TaskQuery(declared_in="m"))
     bench.reader.find_tasks(TaskQuery(trigger="shutdown"))
     seen: Counter[str] = Counter()
@@ -238,6 +277,7 @@ def test_no_step_reads_all_documents(bench: Bench, sent: Sent, place: Place) -> 
             assert collection == "nodes" or _is_bounded(condition, collection), command
             seen[collection] += 1
     assert min(seen["tasks"], seen["runs"], seen["keys"]) > 20
+    assert seen["locks"] == 10
 
 
 def test_the_indexes_are_there(bench: Bench, place: Place) -> None:

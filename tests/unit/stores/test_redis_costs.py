@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tests.unit.stores.redis_place import Place, placed
+from tickwork.model.locks import LockRequest
 from tickwork.model.policies import ScheduleState
 from tickwork.model.records import RunRecord
 from tickwork.model.steps import Eligibility, Mark, Note, PruneRequest, RunQuery, TaskQuery
@@ -197,9 +198,55 @@ def test_histories_are_read_only_where_they_are_too_long(place: Place) -> None:
     runs = bench.leased(*(task(f"t{each}") for each in range(100)))
     bench.finish(*map(finished, runs))
     keeping = PruneRequest({f"t{each}": 1 for each in range(100)}, T0)
-    assert scripts(place, lambda: bench.store.prune(keeping)) == 4
+    assert scripts(place, lambda: bench.store.prune(keeping)) == 5
     forgetting = PruneRequest({"t1": 0, "t2": 0, "t3": 1}, T0)
-    assert scripts(place, lambda: bench.store.prune(forgetting)) == 7
+    assert scripts(place, lambda: bench.store.prune(forgetting)) == 8
+
+
+def test_locks_cost_the_same_however_many_there_are(place: Place) -> None:
+    store = place.open(place.store())
+    counting: Any = place.bench.store
+    steps: dict[str, Callable[[], object]] = {
+        "acquire": lambda: counting.acquire_lock(LockRequest("door", "a", MINUTE)),
+        "again": lambda: counting.acquire_lock(LockRequest("door", "a", MINUTE)),
+        "other": lambda: counting.acquire_lock(LockRequest("door", "b", MINUTE)),
+        "renew": lambda: counting.renew_lock("door", "a", MINUTE),
+        "give back": lambda: counting.renew_lock("door", "a", 0),
+    }
+    costs = []
+    # Once for nothing: Redis may have to be told the scripts.
+    for stored in (0, 0, 2_000):
+        for each in range(stored):
+            store.acquire_lock(LockRequest(f"door {each}", "c", 1 + each % 2 * MINUTE))
+        done = {name: looks(place, step) for name, step in steps.items()}
+        assert [scripts(place, step) for step in steps.values()] == [1] * len(steps)
+        costs.append(done)
+    # The key of a step is set for a client that was given.
+    assert costs[1] == {
+        "acquire": Counter(evalsha=1, hget=1, set=2, get=1, time=1, hset=1, zadd=1),
+        "again": Counter(evalsha=1, hget=1, set=1, hset=1, zadd=1, zrem=1),
+        "other": Counter(evalsha=1, hget=1, set=1),
+        "renew": Counter(evalsha=1, hget=1, hset=1, zadd=1, zrem=1),
+        "give back": Counter(evalsha=1, hget=1, hdel=1, zrem=1),
+    }
+    assert costs[2] == costs[1]
+
+
+def test_locks_are_listed_and_forgotten_by_their_lapse(place: Place) -> None:
+    store: Any = place.bench.store
+    for each in range(1_000):
+        store.acquire_lock(LockRequest(f"door {each}", "a", MINUTE if each % 100 else 2 * MINUTE))
+    place.bench.now_us += MINUTE
+    listed = [lock.name for lock in store.locks()]
+    assert listed == sorted(f"door {each}" for each in range(0, 1_000, 100))
+    done = looks(place, store.locks)
+    assert done == Counter(evalsha=1, zrangebylex=1, hmget=1)
+    prune = partial(store.prune, PruneRequest({}, 0, limit=600, now_us=place.bench.now_us))
+    for left in (400, 10, 10):
+        prune()
+        assert place.client.hlen(place.keys["locks"]) == left
+        assert place.client.zcard(place.keys["lapsing"]) == left
+    assert [lock.name for lock in store.locks()] == listed
 
 
 def test_labelled_tasks_are_found_without_reading_all(place: Place) -> None:

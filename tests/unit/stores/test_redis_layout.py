@@ -11,6 +11,7 @@ from redis.crc import key_slot
 
 from tests.unit.stores.redis_place import Place, orders_of, placed
 from tickwork.errors import UnreadableRecordError
+from tickwork.model.locks import LockRequest
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord
 from tickwork.model.steps import Edit, PruneRequest, Verdict
@@ -71,6 +72,10 @@ def _live(place: Place) -> None:
     bench.recover(lambda *_: Verdict(RunState.PENDING, 1, suspect=True))
     bench.edit(lambda record: Edit(replace(record, state=ScheduleState.PAUSED)), "taken")
     _submit(place)
+    for name, label_us in (("held", None), ("odd:\n{}", T0)):
+        request = LockRequest(name, "odd:\n{}", LEASE_US, label_us=label_us, keep_us=MINUTE)
+        bench.store.acquire_lock(request)  # type: ignore[attr-defined]
+    bench.store.renew_lock("odd:\n{}", "odd:\n{}", 0)  # type: ignore[attr-defined]
 
 
 def _submit(place: Place) -> None:
@@ -118,7 +123,8 @@ def test_nothing_is_left_of_what_is_gone(place: Place) -> None:
     bench.cancel(*bench.runs())
     for node in (NODE, OTHER):
         bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US, leaving=True)
-    assert bench.store.prune(PruneRequest({}, T0 + 100 * MINUTE, now_us=T0)) > 0
+    bench.now_us = T0 + 100 * MINUTE
+    assert bench.store.prune(PruneRequest({}, bench.now_us, now_us=bench.now_us)) > 0
     assert bench.dump() == ({}, {}, {})
     assert place.left() == {"changes", "counts", "fence"}
     assert set(place.client.hvals(place.keys["counts"])) == {"0"}
@@ -144,6 +150,7 @@ def test_every_script_is_shipped() -> None:
         for name in (
             *("beat", "commit", "common", "counts", "due", "eligible", "gates", "lease"),
             *("lengths", "nodes", "over", "page", "read"),
+            *("acquire", "forget", "locking", "locks", "renew"),
         )
     }
 

@@ -20,15 +20,17 @@ import redis.asyncio
 
 from tests.servers.process import until
 from tests.servers.redis import RedisServer, serving
+from tests.unit.stores.redis_courier import Courier
 from tests.unit.stores.redis_place import Place, orders_of, placed
 from tickwork.errors import InvalidInputError, NotFoundError, StoreUnavailableError
+from tickwork.model.locks import LockRequest
 from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord
 from tickwork.model.steps import Edit
 from tickwork.stores.redis import RedisStore
-from tickwork.stores.redis.layout import KEYS
 from tickwork.testing.store_contract.bench import (
     LEASE_US,
+    MINUTE,
     NODE,
     OTHER,
     T0,
@@ -127,6 +129,9 @@ def test_a_cluster_takes_a_store(cluster: Any) -> None:
     leased = (*leased, *bench.lease().leased)
     assert bench.finish(*(finished(each.run) for each in leased)) == frozenset()
     assert Counter(run.state for run in bench.runs()) == {RunState.COMPLETED: 100}
+    lock = stores[0].acquire_lock(LockRequest("door", "a", LEASE_US))
+    assert stores[1].acquire_lock(LockRequest("door", "b", LEASE_US)) == lock
+    assert stores[1].renew_lock("door", "a", 0)
     bench.close()
 
 
@@ -269,14 +274,22 @@ def test_a_restarted_server_goes_on_where_it_was(own: Place, own_server: RedisSe
     bench.put(*(task(f"t{each}") for each in range(50)))
     first = bench.plan(limit=20).leased
     before = bench.dump()
+    store = own.open(own.store())
+    ask = LockRequest("door", "a", LEASE_US, "worker", T0, MINUTE)
+    lock = store.acquire_lock(ask)
+    before = bench.dump()
     own_server.crash()
-    steps: list[Callable[[], object]] = [bench.plan, bench.lease, bench.dump]
+    steps: list[Callable[[], object]] = [bench.plan, bench.lease, bench.dump, store.locks]
     steps += [lambda: bench.finish(finished(first[0].run)), lambda: bench.put(task("new"))]
     steps.append(lambda: bench.store.beat(NodeRecord(id=NODE, beat_us=T0), LEASE_US))
     for step in steps:
         raised(StoreUnavailableError, step)
     own_server.restart()
     assert bench.dump() == before
+    assert store.locks() == [lock] == [store.acquire_lock(ask._replace(owner="b"))]
+    assert store.renew_lock("door", "a", 0)
+    next_label = ask._replace(owner="b", label_us=T0 + MINUTE)
+    assert store.acquire_lock(next_label).fence > lock.fence
     assert bench.finish(*(finished(each.run) for each in first)) == frozenset()
     assert len(bench.plan().leased) == 30
     assert bench.active() == (3, 2)
@@ -308,6 +321,8 @@ def test_a_server_that_takes_no_writes_is_unavailable(own: Place) -> None:
     bench = own.bench
     bench.open()
     [run] = bench.leased(task())
+    store = own.open(own.store())
+    lock = store.acquire_lock(LockRequest("door", "a", LEASE_US))
     before = bench.dump()
     for refuse, accept in (
         (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
@@ -318,10 +333,27 @@ def test_a_server_that_takes_no_writes_is_unavailable(own: Place) -> None:
             raised(StoreUnavailableError, lambda: bench.put(task("new")))
             raised(StoreUnavailableError, lambda: bench.finish(finished(run)))
             raised(StoreUnavailableError, lambda: bench.edit(runs_now(pending(None))))
+            raised(StoreUnavailableError, lambda: store.acquire_lock(LockRequest("gate", "b", 1)))
             assert bench.dump() == before
+            assert store.locks() == [lock]
         finally:
             own.client.execute_command(*accept)
     assert bench.finish(finished(run)) == frozenset()
+
+
+def test_a_lock_is_renewed_and_given_back_though_memory_is_full(own: Place) -> None:
+    store = own.open(own.store())
+    lock = store.acquire_lock(LockRequest("door", "a", LEASE_US))
+    own.client.config_set("maxmemory", 1)
+    try:
+        assert store.renew_lock("door", "a", 2 * LEASE_US)
+        [renewed] = store.locks()
+        assert renewed.expires_us == lock.expires_us + LEASE_US
+        assert store.renew_lock("door", "a", 0)
+        raised(StoreUnavailableError, lambda: store.acquire_lock(LockRequest("door", "a", 1)))
+        assert store.locks() == []
+    finally:
+        own.client.config_set("maxmemory", 0)
 
 
 def test_a_server_that_forgets_when_it_is_full_is_warned_of(
@@ -360,36 +392,6 @@ def test_who_may_not_publish_may_work(own: Place) -> None:
 
 
 # --- lost answers ------------------------------------------------------------------------------
-
-
-class Courier:
-    """A client whose next script that changes something has a fate, when it is told one."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._late: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        self.fate = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        # Such scripts have a key more: that of their step.
-        if not self.fate or not (arguments[0] == "EVALSHA" and arguments[2] > len(KEYS)):
-            return self._client.execute_command(*arguments, **options)
-        fate, self.fate = self.fate, ""
-        if fate == "late":
-            self._late.append((arguments, options))
-            raise redis.TimeoutError("Timeout reading from socket")
-        self._client.execute_command(*arguments, **options)
-        if fate == "lost":
-            raise redis.ConnectionError("Connection reset by peer")
-        return self._client.execute_command(*arguments, **options)
-
-    def deliver(self) -> None:
-        """Send what is late."""
-        for arguments, options in self._late:
-            self._client.execute_command(*arguments, **options)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from sqlalchemy import create_engine, text
 
 from tests.unit.stores.conftest import Place
 from tickwork.errors import InvalidInputError, StoreUnavailableError
+from tickwork.interfaces import Locking
+from tickwork.model.locks import LockRequest
 from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.sql import SQLStore
 from tickwork.stores.sql.backends.sqlite import SQLite
@@ -132,8 +134,15 @@ WRITES: list[Callable[[Bench], object]] = [
     lambda bench: bench.plan(),
     lambda bench: bench.register("new"),
     lambda bench: bench.recover(held=frozenset()),
+    lambda bench: _locking(bench).acquire_lock(LockRequest("new", "me", 1)),
+    lambda bench: _locking(bench).renew_lock("held", "me", 1),
     lambda bench: bench.store.prune(PruneRequest({"task": 0}, bench.now_us + 1)),
 ]
+
+
+def _locking(bench: Bench) -> Locking:
+    assert isinstance(bench.store, Locking)
+    return bench.store
 
 
 def test_a_locked_database_is_unavailable(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +167,7 @@ def test_a_broken_database_is_unavailable(opened: Place) -> None:
     bench = opened.bench
     bench.leased(task())
     with opened.driver() as other:
-        for name in ("tasks", "runs", "nodes", "counters"):
+        for name in ("tasks", "runs", "nodes", "locks", "counters"):
             other.execute(f"DROP TABLE tickwork_{name}")
     reads: list[Callable[[Bench], object]] = [
         lambda bench: bench.reader.get_task("task"),
@@ -167,6 +176,7 @@ def test_a_broken_database_is_unavailable(opened: Place) -> None:
         lambda bench: bench.reader.find_runs(RunQuery()),
         lambda bench: bench.reader.nodes(),
         lambda bench: bench.reader.counts(),
+        lambda bench: _locking(bench).locks(),
         lambda bench: bench.lease(),
     ]
     for step in [*WRITES, *reads]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from tests.servers.tables import EmptyTables
-from tests.unit.stores.sql_older import Older
+from tests.unit.stores.sql_older import VERSIONS, Older
 from tickwork.stores.sql import SQLStore
 from tickwork.stores.sql.schema import HEAD, tables
 from tickwork.testing.store_contract import Bench
@@ -64,8 +64,11 @@ def test_migrations_make_exactly_the_schema(place: Place) -> None:
     assert inspect(place.engine).get_table_names() == before
 
 
-def test_older_tables_are_brought_up_to_date_with_what_is_in_them(place: Place) -> None:
-    older = Older(place.prefix)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_older_tables_are_brought_up_to_date_with_what_is_in_them(
+    place: Place, version: str
+) -> None:
+    older = Older(place.prefix, version)
     with place.engine.connect() as connection:
         older.make(connection)
         connection.commit()
@@ -75,10 +78,14 @@ def test_older_tables_are_brought_up_to_date_with_what_is_in_them(place: Place) 
     bench.close()
 
 
-def test_an_upgrade_that_breaks_off_anywhere_is_made_good(place: Place) -> None:
+# Every one of the few statements of the newest migration, and some of all.
+@pytest.mark.parametrize(("version", "step", "until"), [("0001", 4, 28), ("0002", 1, 3)])
+def test_an_upgrade_that_breaks_off_anywhere_is_made_good(
+    place: Place, version: str, step: int, until: int
+) -> None:
     after = 0
     while True:
-        older = Older(place.prefix)
+        older = Older(place.prefix, version)
         with place.engine.connect() as connection:
             older.make(connection)
             connection.commit()
@@ -90,8 +97,8 @@ def test_an_upgrade_that_breaks_off_anywhere_is_made_good(place: Place) -> None:
         if not broke_off:
             break
         place.prefix = EmptyTables(place.url).unused()
-        after += 4
-    assert after == 24
+        after += step
+    assert after == until
 
 
 def test_a_migration_takes_as_long_as_it_takes(place: Place) -> None:
@@ -140,7 +147,7 @@ def test_a_migration_that_breaks_off_anywhere_is_made_good(place: Place) -> None
         place.prefix = EmptyTables(place.url).unused()
         # Among these: within a table's indexes and columns, and before a version is written.
         after += 3
-    assert after == 39
+    assert after == 42
 
 
 def _breaks_off(place: Place, after: int) -> bool:
@@ -175,7 +182,7 @@ def test_texts_are_compared_character_by_character(place: Place) -> None:
     with place.engine.connect() as connection:
         found = connection.execute(text(query), {"prefix": f"{place.prefix}%"}).all()
     assert {row[1] for row in found} <= {"C", "utf8mb4_nopad_bin", "utf8mb4_0900_bin"}
-    assert len(found) == 35
+    assert len(found) == 38
     ids = ["a", "B", "a ", "ä", "z", "Z", "_", "\U0001f570"]
     bench.put(*(task(each) for each in ids))
     assert list(bench.dump().tasks) == sorted(ids)

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from tests.unit.stores.conftest import Place
-from tests.unit.stores.sql_older import Older
+from tests.unit.stores.sql_older import VERSIONS, Older
 from tickwork.errors import StoreError, StoreUnavailableError
 from tickwork.stores.sql import migration
 from tickwork.stores.sql.migration import MIGRATIONS
@@ -70,8 +70,11 @@ def test_opening_again_changes_nothing(opened: Place) -> None:
     assert opened.bench.task() == task()
 
 
-def test_older_tables_are_brought_up_to_date_with_what_is_in_them(place: Place) -> None:
-    older = Older("tickwork_")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_older_tables_are_brought_up_to_date_with_what_is_in_them(
+    place: Place, version: str
+) -> None:
+    older = Older("tickwork_", version)
     engine = create_engine(place.url)
     with engine.begin() as connection:
         older.make(connection)
@@ -129,5 +132,5 @@ def test_prefixes_keep_stores_apart(place: Place) -> None:
     engine = create_engine(place.url)
     names = inspect(engine).get_table_names()
     engine.dispose()
-    assert len(names) == 10
+    assert len(names) == 12
     assert {name[:2] for name in names} == {"a_", "b_"}

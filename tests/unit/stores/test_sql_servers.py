@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 
 from tests.servers.process import until
@@ -43,6 +43,7 @@ class Site:
         self.url = url
         self.prefix = EmptyTables(url).prefix()
         self._engines: list[Engine] = []
+        self._looking = self.engine(poolclass=NullPool)
         self._benches: list[Bench] = []
 
     def bench(self, where: Any = None, **options: Any) -> Bench:
@@ -78,14 +79,17 @@ class Site:
 
     def waits(self, number: int) -> bool:
         """Whether a connection waits for a lock."""
-        query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE pid = :it AND wait_event_type = 'Lock'"
-            if self.postgresql
-            else "SELECT count(*) FROM information_schema.innodb_trx "
-            "WHERE trx_mysql_thread_id = :it AND trx_state = 'LOCK WAIT'"
-        )
-        with self.other() as connection:
-            return bool(connection.execute(text(query), {"it": number}).scalar())
+        with self._looking.connect() as connection:
+            if self.postgresql:
+                query = (
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE pid = :it AND wait_event_type = 'Lock'"
+                )
+                return bool(connection.execute(text(query), {"it": number}).scalar())
+            # Tables of transactions are made anew only when nobody has read them for a while.
+            status = connection.execute(text("SHOW ENGINE INNODB STATUS")).one()[2]
+        transactions = status.split("---TRANSACTION")[1:]
+        return any(f" thread id {number}," in it and "LOCK WAIT" in it for it in transactions)
 
     def cut(self, number: int) -> None:
         """End a connection by the server's number of it."""

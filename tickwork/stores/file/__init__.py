@@ -1,7 +1,7 @@
 """Tasks and runs in the files of a folder, for the processes of one host.
 
     tasks/close_day.json  a file for each task, for people: to read, and to edit while nothing runs
-    runs-1.jsonl          the log: what happened, a line for each change of a run
+    runs-1.jsonl          the log: what happened, a line for each change of a run or of a lock
     lock                  what the step that is being taken holds
 
 **Working state.** Each client holds everything in memory, as the memory store does, and takes its
@@ -42,6 +42,10 @@ follows from the runs. What waits for a task whose file was removed is cancelled
 
 **Beats** of nodes are lines of the log too, and go with its next renewal; nobody waits for the disk
 for them, since no node survives a power cut.
+
+**Locks** that schedulers and users ask for are lines of the log, too. Who got one, for which labels
+it is kept, and that it was given back survives a power cut. Its owner doesn't, so nobody waits for
+the disk where one is only renewed.
 
 **Limits.** One host: see `locking` about network file systems. All tasks and all kept runs are in
 the memory of each client. Opening reads all files of tasks (100,000 take about ten seconds).

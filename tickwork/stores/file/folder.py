@@ -12,6 +12,7 @@ from typing import Any
 from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.documents import node_document, node_of
+from tickwork.model.locks import LockRecord
 from tickwork.model.policies import RunState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import TASK_REMOVED
@@ -19,7 +20,7 @@ from tickwork.stores.file.disk import Disk
 from tickwork.stores.file.filing import UNKNOWN, TaskFiles
 from tickwork.stores.file.locking import FileLock
 from tickwork.stores.file.log import Log
-from tickwork.stores.file.papers import Papers, line
+from tickwork.stores.file.papers import Papers, line, line_of_lock, lock_in
 from tickwork.stores.file.steps import Mark, Step
 from tickwork.stores.file.working import Changes, WorkingShelves
 
@@ -189,6 +190,11 @@ class Folder:
                 shelves.nodes[node.id] = node
             case "left":
                 shelves.take_leaving(data)
+            case "lock":
+                lock = lock_in(data)
+                shelves.locks[lock.name] = lock
+            case "lapsed":
+                shelves.take_lapse(data)
             case _:
                 if (kind, data) != ("log", _VERSION):
                     raise self._unknown(kind, data)
@@ -268,6 +274,17 @@ class Folder:
                 yield line({"left": node_id})
             elif node is not None and node != was:
                 yield line({"node": node_document(node)})
+        yield from self._lines_of_locks(changes.locks)
+
+    def _lines_of_locks(self, changed: Mapping[str, LockRecord | None]) -> Iterator[bytes]:
+        locks = self._shelves.locks
+        for name, before in changed.items():
+            lock = locks.get(name)
+            if lock is not None and lock != before:
+                yield line_of_lock(lock)
+        lapsed = [name for name, before in changed.items() if before and name not in locks]
+        if lapsed:
+            yield line({"lapsed": lapsed})
 
     def _line_of(self, task_id: str) -> bytes:
         task = self._shelves.tasks.get(task_id)
@@ -287,7 +304,7 @@ class Folder:
             self._files.note_filed(sure=False)
 
     def _base(self) -> Iterator[bytes]:
-        """Yield all that is kept of runs and nodes, and of tasks what only the log keeps safe."""
+        """Yield all runs, nodes and locks, and of tasks what only the log keeps safe."""
         yield line({"log": _VERSION})
         for task_id in self._files.unsure:
             yield self._line_of(task_id)
@@ -295,3 +312,4 @@ class Folder:
             yield line({"run": self._papers.run_paper(run)})
         for node in self._shelves.nodes.values():
             yield line({"node": node_document(node)})
+        yield from map(line_of_lock, self._shelves.locks.values())

@@ -1,9 +1,9 @@
 """The log of a folder: files `runs-1.jsonl`, `runs-2.jsonl`, ..., of which the newest counts.
 
-Each begins with a step that says all that is kept of runs and nodes, and grows by a step at a
-time. When it has become much longer than what it says, a new one is written beside it and gets its
-name when it is on the disk; only then the old one goes. Who has the old one open reads it to its
-end, which says the same as the beginning of the new one.
+Each begins with a step that says all that is kept of runs, nodes and locks, and grows by a step at
+a time. When it has become much longer than what it says, a new one is written beside it and gets
+its name when it is on the disk; only then the old one goes. Who has the old one open reads it to
+its end, which says the same as the beginning of the new one.
 
 What stands behind the last whole step is cut off before the next step is written. Usually that is a
 part of a step. If whole steps stand there all the same, then something has damaged the file: that

@@ -1,4 +1,4 @@
-"""Tasks, runs and nodes as JSON: as files for people, and as lines of the log.
+"""Tasks, runs and locks as JSON: as files for people, and as lines of the log.
 
 A task's file has one member a line. Its definition, which is compact text elsewhere, stands in it
 as the object that it is, and so do the arguments within; both come back as the very same text.
@@ -7,7 +7,7 @@ isn't there: it follows from the runs.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, NamedTuple, Self
 
 from tickwork.errors import UnreadableRecordError
@@ -15,10 +15,11 @@ from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
 from tickwork.model.documents import definition_text, run_of, task_of
 from tickwork.model.instants import from_us
 from tickwork.model.json_text import from_text, to_text
+from tickwork.model.locks import LockRecord
 from tickwork.model.policies import Source
 from tickwork.model.records import RunRecord, TaskRecord
 
-__all__ = ["Papers", "line"]
+__all__ = ["Papers", "line", "line_of_lock", "lock_in"]
 
 _REMEMBERED = 20_000
 _NO_COUNTS = {"active": 0, "queued": 0}
@@ -31,6 +32,8 @@ _RUN_FIELDS = [
     for each in fields(RunRecord)
     if each.name != "definition"
 ]
+
+_LOCK_FIELDS = tuple(each.name for each in fields(LockRecord))
 
 _INTEGER: tuple[type, ...] = (int,)
 _INSTANT: tuple[type, ...] = (int, type(None))
@@ -57,6 +60,16 @@ def line(data: Mapping[str, Any]) -> bytes:
 def _bytes(text: str) -> bytes:
     # Texts may hold half of a surrogate pair, which isn't UTF-8; it must come back all the same.
     return text.encode("utf-8", "surrogatepass")
+
+
+def line_of_lock(lock: LockRecord) -> bytes:
+    """Return what the log says of a lock."""
+    return line({"lock": asdict(lock)})
+
+
+def lock_in(paper: Mapping[str, Any]) -> LockRecord:
+    """Return the lock that a line of the log says."""
+    return LockRecord(**{name: paper[name] for name in _LOCK_FIELDS if name in paper})
 
 
 class _Written(NamedTuple):

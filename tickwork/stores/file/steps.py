@@ -1,10 +1,11 @@
 """Steps as bytes: lines of JSON, and one that seals them.
 
 A line says one thing: `{"run": {...}}`, `{"task": {...}}`, `{"removed": "id"}`, `{"node": {...}}`,
-`{"left": "id"}`, `{"forgotten": ["run id", ...]}`. The seal says how many bytes the step has and
-what their checksum is. A step without its seal, or with one that doesn't fit, never happened: that
-is what a crash, or a power cut before the disk was done, leaves at the end of a log. No line has a
-line break in it, so that what looks like a seal at the beginning of a line is one.
+`{"left": "id"}`, `{"forgotten": ["run id", ...]}`, `{"lock": {...}}`, `{"lapsed": ["lock", ...]}`.
+The seal says how many bytes the step has and what their checksum is. A step without its seal, or
+with one that doesn't fit, never happened: that is what a crash, or a power cut before the disk was
+done, leaves at the end of a log. No line has a line break in it, so that what looks like a seal at
+the beginning of a line is one.
 """
 
 import json

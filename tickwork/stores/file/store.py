@@ -9,6 +9,7 @@ from weakref import WeakMethod
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.listing import page_of_tasks
+from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.policies import ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
@@ -30,12 +31,13 @@ from tickwork.model.steps import (
 from tickwork.stores.file.disk import Disk
 from tickwork.stores.file.folder import Folder
 from tickwork.stores.file.place import Durability, place_of
-from tickwork.stores.shelves import editing, finishing, listing, nodes, planning
+from tickwork.stores.schedule_locks import ScheduleLocks
+from tickwork.stores.shelves import editing, finishing, listing, locks, nodes, planning
 
 __all__ = ["FileStore"]
 
 
-class FileStore:
+class FileStore(ScheduleLocks):
     """Keeps tasks and runs in files of a folder, given as `file:///folder` or as its path.
 
     Several processes of one host may share it. With `prefix`, the files are in a folder of that
@@ -150,6 +152,8 @@ class FileStore:
 
     def prune(self, request: PruneRequest) -> int:
         with self._open.changing() as shelves:
+            shelves.note_locks(shelves.locks)
+            locks.prune(shelves, request.now_us)
             return listing.prune(shelves, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -163,6 +167,23 @@ class FileStore:
     def asked(self, node: str) -> list[str]:
         with self._open.reading() as shelves:
             return shelves.asked(node)
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        with self._open.changing(relied_on=True) as shelves:
+            shelves.note_locks([request.name])
+            return locks.acquire(shelves, request, self._open.environment.now_us())
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        # Nobody who holds a lock survives a power cut: a mere lease needn't either.
+        says_more = not lease_us or kept_us is not None
+        with self._open.changing(relied_on=says_more, durable=says_more) as shelves:
+            shelves.note_locks([name])
+            now_us = self._open.environment.now_us()
+            return locks.renew(shelves, name, owner, lease_us, kept_us=kept_us, now_us=now_us)
+
+    def locks(self) -> list[LockRecord]:
+        with self._open.reading() as shelves:
+            return locks.listed(shelves, self._open.environment.now_us())
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -9,8 +9,10 @@ then, old and new ones; only the newest counts, since a run must not be leased t
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from tickwork.model.locks import LockRecord
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import Eligibility, LeaseRequest
@@ -27,13 +29,14 @@ class Changes:
     forgotten: list[str] = field(default_factory=list)
     tasks: dict[str, None] = field(default_factory=dict)
     nodes: dict[str, NodeRecord | None] = field(default_factory=dict)
+    locks: dict[str, LockRecord | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.forgotten or self.tasks or self.nodes)
+        return bool(self.runs or self.forgotten or self.tasks or self.nodes or self.locks)
 
 
 class WorkingShelves(Shelves):
-    """Tasks, runs and nodes of an open folder."""
+    """Tasks, runs, nodes and locks of an open folder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,6 +63,11 @@ class WorkingShelves(Shelves):
         """Note that a node is about to change."""
         node = self.nodes.get(node_id)
         self.changes.nodes.setdefault(node_id, copied(node) if node else None)
+
+    def note_locks(self, names: Iterable[str]) -> None:
+        """Note that locks are about to change: others take their places."""
+        for name in names:
+            self.changes.locks.setdefault(name, self.locks.get(name))
 
     def keep(self, run: RunRecord) -> bool:
         self.changes.runs[run.id] = run, None
@@ -182,6 +190,11 @@ class WorkingShelves(Shelves):
         self.nodes.pop(node_id, None)
         if not self.leased.get(node_id):
             self.leased.pop(node_id, None)
+
+    def take_lapse(self, names: Iterable[str]) -> None:
+        """Have some locks no more."""
+        for name in names:
+            self.locks.pop(name, None)
 
     def _leave_place(self, known: RunRecord, run: RunRecord) -> None:
         if known.node is not None and known.node != run.node:

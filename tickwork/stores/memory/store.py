@@ -7,6 +7,7 @@ from typing import ClassVar
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.listing import page_of_tasks
+from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
 from tickwork.model.steps import (
@@ -25,7 +26,8 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
-from tickwork.stores.shelves import editing, finishing, listing, nodes, planning
+from tickwork.stores.schedule_locks import ScheduleLocks
+from tickwork.stores.shelves import editing, finishing, listing, locks, nodes, planning
 from tickwork.stores.shelves.shelves import Shelves
 
 __all__ = ["MemoryStore"]
@@ -33,7 +35,7 @@ __all__ = ["MemoryStore"]
 _PARENTS = "it was under way in the parent of this process, which has a store of its own"
 
 
-class MemoryStore:
+class MemoryStore(ScheduleLocks):
     """Keeps tasks and runs in this process for as long as it lives.
 
     Several schedulers of the process may share one; it is open as long as one of them has it open.
@@ -65,6 +67,7 @@ class MemoryStore:
         self._lock = RLock()
         self._environment = None
         self._shelves.nodes.clear()
+        self._shelves.locks.clear()
         for leased in self._shelves.leased.values():
             for run in leased.values():
                 run.state, run.node, run.reason = RunState.LOST, None, _PARENTS
@@ -121,6 +124,7 @@ class MemoryStore:
 
     def prune(self, request: PruneRequest) -> int:
         with self._lock:
+            locks.prune(self._shelves, request.now_us)
             return listing.prune(self._shelves, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -134,6 +138,19 @@ class MemoryStore:
     def asked(self, node: str) -> list[str]:
         with self._lock:
             return self._shelves.asked(node)
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        with self._lock:
+            return locks.acquire(self._shelves, request, self._now_us())
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        with self._lock:
+            now_us = self._now_us()
+            return locks.renew(self._shelves, name, owner, lease_us, kept_us=kept_us, now_us=now_us)
+
+    def locks(self) -> list[LockRecord]:
+        with self._lock:
+            return locks.listed(self._shelves, self._now_us())
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The store in a MongoDB database, through pymongo; works on a stand-alone server.
 
 Why no order of crashes loses or doubles anything without transactions: see `outbox`; what follows
-from the end of a run: `following`; what dead nodes leave behind: `nodes`.
+from the end of a run: `following`; what dead nodes leave behind: `nodes`; who has a lock: `locks`.
 """
 
 from tickwork.errors import InvalidInputError

@@ -25,7 +25,8 @@ NUMBER = {"$gte": -(2**63)}
 VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
 """The condition that all but settling puts on runs; see `outbox`."""
 
-_SCHEMA = 2
+_SCHEMA = 3
+_COLLECTIONS = ("tasks", "runs", "nodes", "counters", "keys", "locks")
 _TASKS = (
     IndexModel("wake_us", sparse=True),
     IndexModel("owing", sparse=True),
@@ -60,6 +61,7 @@ _RUNS = (
     IndexModel("follows_of", sparse=True),
     IndexModel("draft", sparse=True),
 )
+_LOCKS = (IndexModel("until_us"),)
 
 
 _SPREAD = 4
@@ -102,6 +104,7 @@ class Session:
     nodes: Collection
     counters: Collection
     keys: Collection
+    locks: Collection
     environment: StoreEnvironment
     crowd: Crowd = field(default_factory=Crowd)
 
@@ -136,9 +139,9 @@ def opened(database: Database, prefix: str, environment: StoreEnvironment) -> Se
         NotFoundError: only what exists was asked for, and it isn't there, or an earlier one is.
         StoreError: a newer tickwork has been here; nothing is changed.
     """
-    names = ("tasks", "runs", "nodes", "counters", "keys")
-    tasks, runs, nodes, counters, keys = (database.collection(f"{prefix}{name}") for name in names)
-    session = Session(database, tasks, runs, nodes, counters, keys, environment)
+    every = (database.collection(f"{prefix}{name}") for name in _COLLECTIONS)
+    tasks, runs, nodes, counters, keys, locks = every
+    session = Session(database, tasks, runs, nodes, counters, keys, locks, environment)
     found = session.counters.first({"_id": "schema"})
     version = 0 if found is None else found["value"]
     if version > _SCHEMA:
@@ -163,6 +166,7 @@ def _create(session: Session) -> None:
     """Make what isn't there yet; documents of earlier versions stay as they are."""
     session.tasks.index(_TASKS)
     session.runs.index(_RUNS)
+    session.locks.index(_LOCKS)
     # Last: with it, everything is there.
     session.counters.add([{"_id": "fence", "value": 0}, {"_id": "schema", "value": _SCHEMA}])
     earlier = {"_id": "schema", "value": {"$lt": _SCHEMA}}

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -28,6 +29,7 @@ from tickwork.stores.mongo import (
     finishing,
     leasing,
     listing,
+    locks,
     nodes,
     planning,
     pruning,
@@ -35,11 +37,12 @@ from tickwork.stores.mongo import (
 from tickwork.stores.mongo.database import Database, Place
 from tickwork.stores.mongo.session import Session, opened
 from tickwork.stores.mongo.watching import Watcher
+from tickwork.stores.schedule_locks import ScheduleLocks
 
 __all__ = ["MongoStore"]
 
 
-class MongoStore:
+class MongoStore(ScheduleLocks):
     """Keeps tasks and runs in a MongoDB database, given as a URL or as a client or database.
 
     A stand-alone server is enough; transactions aren't used. The database is that of the URL's
@@ -126,6 +129,7 @@ class MongoStore:
         return nodes.recover(self._session, request)
 
     def prune(self, request: PruneRequest) -> int:
+        locks.prune(self._session, request)
         return pruning.prune(self._session, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -136,6 +140,15 @@ class MongoStore:
 
     def asked(self, node: str) -> list[str]:
         return demand.asked(self._session, node)
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        return locks.acquire(self._session, request)
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        return locks.renew(self._session, name, owner, lease_us, kept_us=kept_us)
+
+    def locks(self) -> list[LockRecord]:
+        return locks.listed(self._session)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)

@@ -35,6 +35,8 @@ digits that their order is that of their texts.
     epochs       hash   how often a node has asked what it holds
     fence        text   the last fence
     changes      text   how often tasks were changed
+    locks        hash   locks, by their name
+    lapsing      order  instant, lock: all of them, by when they say nothing any more
 
 A rank of 0, which most runs have, isn't written but in `waiters`; others begin with a sign that
 sorts before or behind all digits. So whoever looks for runs of the lowest rank that are available
@@ -85,6 +87,8 @@ KEYS = (
     "waiters",
     "asked",
     "expiring",
+    "locks",
+    "lapsing",
 )
 """The keys of a store; scripts know them by these names, in capitals."""
 

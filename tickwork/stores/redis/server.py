@@ -36,6 +36,7 @@ _PARTS = {
     "due": ("common", "eligible"),
     "lease": ("common", "eligible"),
     "commit": ("common", "gates"),
+    **dict.fromkeys(("acquire", "renew", "locks", "forget"), ("common", "locking")),
 }
 
 

@@ -15,10 +15,12 @@ server's setting:
 
 What is lost is lost together, from an instant on: tasks stand where they stood then. What was due
 since is planned again, so nothing is missed, but runs of that time are executed a second time,
-unmarked, `at_most_once` or not; tasks that were added, changed or removed are as before.
+unmarked, `at_most_once` or not; tasks that were added, changed or removed are as before; locks that
+were taken are free, and others may get them beside who has them.
 
 Fences go with the server's clock, so a server that has lost its last ones gives none of them again:
-who holds a run from before is refused when he writes its end.
+who holds a run from before is refused when he writes its end, and what is guarded by the fence of a
+lock can tell who had it first.
 
 Redis must be of version 5 or later, or what does the same (Valkey). `maxmemory-policy` must be
 `noeviction`: with any other, Redis deletes whole keys when its memory is full, and all tasks are
@@ -30,6 +32,7 @@ from typing import Any, ClassVar
 
 from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -53,6 +56,7 @@ from tickwork.stores.redis import (
     finishing,
     leasing,
     listing,
+    locking,
     nodes,
     planning,
     pruning,
@@ -60,11 +64,12 @@ from tickwork.stores.redis import (
 from tickwork.stores.redis.server import Server
 from tickwork.stores.redis.session import Session
 from tickwork.stores.redis.watching import Watcher
+from tickwork.stores.schedule_locks import ScheduleLocks
 
 __all__ = ["RedisStore"]
 
 
-class RedisStore:
+class RedisStore(ScheduleLocks):
     """Keeps tasks and runs in a Redis server, given as a URL or as a redis-py client.
 
     Its keys begin with `{prefix}:`. Connections that the store makes give up after `timeout_s`. A
@@ -150,7 +155,9 @@ class RedisStore:
         return nodes.recover(self._session, request)
 
     def prune(self, request: PruneRequest) -> int:
-        return pruning.prune(self._session, request)
+        session = self._session
+        locking.forget(session, request)
+        return pruning.prune(session, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
         demand.submit(self._session, runs)
@@ -160,6 +167,15 @@ class RedisStore:
 
     def asked(self, node: str) -> list[str]:
         return demand.asked(self._session, node)
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        return locking.acquire(self._session, request)
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        return locking.renew(self._session, name, owner, lease_us, kept_us=kept_us)
+
+    def locks(self) -> list[LockRecord]:
+        return locking.listed(self._session)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)

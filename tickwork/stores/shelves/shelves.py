@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from tickwork.model.definition import Definition
+from tickwork.model.locks import LockRecord
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
@@ -49,6 +50,7 @@ class Shelves:
         self.tasks: dict[str, TaskRecord] = {}
         self.runs: dict[str, RunRecord] = {}
         self.nodes: dict[str, NodeRecord] = {}
+        self.locks: dict[str, LockRecord] = {}
         self.slots: set[tuple[str, int, int]] = set()
         self._histories: dict[str, RunRecord | dict[str, RunRecord]] = {}
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 __all__ = ["HEAD", "Tables", "tables"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that these tables correspond to."""
 
 _ID = 191
@@ -40,6 +40,7 @@ class Tables:
     tasks: Table
     runs: Table
     nodes: Table
+    locks: Table
     counters: Table
     """Numbers by name: the fence of SQLite, and `gate`, the row that locks what keys are held."""
     fences: str
@@ -54,6 +55,7 @@ def tables(prefix: str) -> Tables:
         _tasks(metadata, prefix),
         _runs(metadata, prefix),
         _nodes(metadata, prefix),
+        _locks(metadata, prefix),
         Table(
             f"{prefix}counters",
             metadata,
@@ -228,3 +230,20 @@ def _nodes(metadata: MetaData, prefix: str) -> Table:
         Column("executors", Text, nullable=False),
         Column("unresolved", Text, nullable=False),
     )
+
+
+def _locks(metadata: MetaData, prefix: str) -> Table:
+    table = Table(
+        f"{prefix}locks",
+        metadata,
+        Column("name", String(_ID), primary_key=True),
+        Column("owner", String(_ID), nullable=False),
+        Column("about", Text, nullable=False),
+        _number("fence"),
+        _number("acquired_us"),
+        _number("expires_us"),
+        _number("kept_us"),
+        _number("forgotten_us"),
+    )
+    Index(f"{prefix}ix_locks_old", table.c.forgotten_us, table.c.expires_us)
+    return table

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -27,7 +28,17 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
-from tickwork.stores.sql import demand, editing, finishing, leasing, listing, nodes, planning
+from tickwork.stores.schedule_locks import ScheduleLocks
+from tickwork.stores.sql import (
+    demand,
+    editing,
+    finishing,
+    leasing,
+    listing,
+    locks,
+    nodes,
+    planning,
+)
 from tickwork.stores.sql.backends.postgresql import PostgreSQL
 from tickwork.stores.sql.backends.sqlite import SQLite
 from tickwork.stores.sql.database import ContendedError, Database, Durability
@@ -46,7 +57,7 @@ _BEGINNINGS = 5
 """How often a step begins before it is left to the caller to try again."""
 
 
-class SQLStore:
+class SQLStore(ScheduleLocks):
     """Keeps tasks and runs in a SQL database, given as a URL or as an SQLAlchemy engine.
 
     SQLite, PostgreSQL, MySQL from 8.0.17, MariaDB from 10.6. Its tables begin with `prefix`.
@@ -156,6 +167,7 @@ class SQLStore:
         return self._take(nodes.recover, request)
 
     def prune(self, request: PruneRequest) -> int:
+        self._take(locks.prune, request)
         return self._take(listing.prune, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -166,6 +178,15 @@ class SQLStore:
 
     def asked(self, node: str) -> list[str]:
         return self._take(demand.asked, node)
+
+    def acquire_lock(self, request: LockRequest) -> LockRecord:
+        return self._take(locks.acquire, request)
+
+    def renew_lock(self, name: str, owner: str, lease_us: int, kept_us: int | None = None) -> bool:
+        return self._take(locks.renew, name, owner, lease_us, kept_us=kept_us)
+
+    def locks(self) -> list[LockRecord]:
+        return self._take(locks.listed)
 
     def get_task(self, task_id: str) -> TaskRecord | None:
         return self._take(listing.get_task, task_id)

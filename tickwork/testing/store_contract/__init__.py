@@ -14,6 +14,7 @@ from tickwork.testing.store_contract.finishing import FinishingContract
 from tickwork.testing.store_contract.keys import KeysContract
 from tickwork.testing.store_contract.leasing import LeasingContract
 from tickwork.testing.store_contract.life import LifeContract
+from tickwork.testing.store_contract.locks import LocksContract
 from tickwork.testing.store_contract.nodes import NodesContract
 from tickwork.testing.store_contract.planning import PlanningContract
 from tickwork.testing.store_contract.reading import PruningContract, ReadingContract
@@ -31,9 +32,10 @@ class StoreContract(
     NodesContract,
     DemandContract,
     KeysContract,
+    LocksContract,
     ReadingContract,
     PruningContract,
     ValuesContract,
     ConcurrencyContract,
 ):
-    """The contract of `tickwork.interfaces.Store`, `Reader` and `OnDemand`."""
+    """The contract of `tickwork.interfaces.Store`, `Reader`, `OnDemand` and `Locking`."""

@@ -1,5 +1,7 @@
 """A store beside the memory store, under random commands; see `pair`."""
 
+from typing import Any
+
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing.store_contract.bench import Bench
 from tickwork.testing.store_contract.case import StoreCase
@@ -34,6 +36,26 @@ class StoreComparison(StoreCase):
                 suppress_health_check=list(HealthCheck),
             ),
         )
+
+    def test_its_locks_are_those_of_the_memory_store(self) -> None:
+        """Whatever was asked for, in whatever order."""
+        from hypothesis import HealthCheck, given, settings
+
+        from tickwork.testing.store_contract.lock_commands import lock_commands, obey
+
+        @settings(
+            max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        @given(lock_commands())
+        def compare(commands: Any) -> None:
+            pair = self._pair()
+            try:
+                obey(pair, commands)
+            finally:
+                for bench in pair.benches:
+                    bench.close()
+
+        compare()
 
     def _pair(self) -> Pair:
         benches = []

@@ -1,11 +1,7 @@
 """Several threads and clients at the same work: each slot exactly once."""
 
 from collections import Counter
-from collections.abc import Callable
-from threading import Barrier, Thread
-from typing import Any
 
-from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import Store
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
@@ -15,13 +11,12 @@ from tickwork.testing.store_contract.bench import (
     LEASE_US,
     MINUTE,
     T0,
-    Bench,
     finished,
     pending,
     removed,
     task,
 )
-from tickwork.testing.store_contract.case import StoreCase
+from tickwork.testing.store_contract.case import StoreCase, patiently
 
 __all__ = ["ConcurrencyContract"]
 
@@ -29,15 +24,6 @@ _THREADS = 4
 _TASKS = 200
 _DEADLINE_S = 60.0
 _LONG_US = 1_000 * LEASE_US
-
-
-def _patiently(step: Callable[[], Any]) -> Any:
-    """Take a step until the store lets us: being busy is no fault."""
-    while True:
-        try:
-            return step()
-        except StoreUnavailableError:
-            continue
 
 
 def _twice(record: TaskRecord) -> Plan:
@@ -52,28 +38,6 @@ def _twice(record: TaskRecord) -> Plan:
 class ConcurrencyContract(StoreCase):
     """The contract about what others do meanwhile."""
 
-    def at_once(self, bench: Bench, work: Callable[[Store, str], None]) -> None:
-        """Call `work(client, node)` in four threads, two on each client, and wait for them."""
-        bench.register(*(f"node-{each}" for each in range(_THREADS)), lease_us=_LONG_US)
-        barrier = Barrier(_THREADS)
-        failures: list[BaseException] = []
-
-        def guarded(number: int) -> None:
-            try:
-                barrier.wait(_DEADLINE_S)
-                work((bench.store, bench.second)[number % 2], f"node-{number}")
-            except BaseException as error:  # noqa: BLE001  told in the test's own thread
-                failures.append(error)
-
-        threads = [Thread(target=guarded, args=(each,), daemon=True) for each in range(_THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(_DEADLINE_S)
-            assert not thread.is_alive(), "the clients of a store wait for each other for ever"
-        if failures:
-            raise failures[0]
-
     def test_each_slot_is_planned_and_leased_once(self) -> None:
         """Four callers plan the same 200 tasks, each with two fire times, in small pieces."""
         with self.bench() as bench:
@@ -86,11 +50,11 @@ class ConcurrencyContract(StoreCase):
                     request = bench.plan_request(
                         _twice, node=node, now_us=T0 + 1, limit=7, capacity={EXECUTOR: 5}
                     )
-                    reply = _patiently(lambda: store.plan(request))  # noqa: B023  called at once
+                    reply = patiently(lambda: store.plan(request))  # noqa: B023  called at once
                     leased.extend(each.run for each in reply.leased)
                     more = reply.more or reply.next_us is not None
                 taken = bench.lease_request(node=node, now_us=T0 + 1, capacity={EXECUTOR: 3})
-                while runs := _patiently(lambda: store.lease(taken)).leased:
+                while runs := patiently(lambda: store.lease(taken)).leased:
                     leased.extend(each.run for each in runs)
 
             self.at_once(bench, work)
@@ -117,7 +81,7 @@ class ConcurrencyContract(StoreCase):
 
             def work(store: Store, node: str) -> None:
                 request = bench.lease_request(node=node, capacity={EXECUTOR: 3})
-                while runs := _patiently(lambda: store.lease(request)).leased:
+                while runs := patiently(lambda: store.lease(request)).leased:
                     leased.extend(each.run for each in runs)
 
             self.at_once(bench, work)
@@ -142,7 +106,7 @@ class ConcurrencyContract(StoreCase):
                 )
                 more = True
                 while more:
-                    reply = _patiently(lambda: store.recover(request))
+                    reply = patiently(lambda: store.recover(request))
                     recovered.extend(run.id for run in reply.runs)
                     more = reply.more
 
@@ -161,16 +125,16 @@ class ConcurrencyContract(StoreCase):
             def work(store: Store, node: str) -> None:
                 for number in range(6):
                     manual = lambda record: Edit(record, [pending(None)])  # noqa: E731
-                    _patiently(lambda: store.edit(ids, manual, bench.new_id))  # noqa: B023
+                    patiently(lambda: store.edit(ids, manual, bench.new_id))  # noqa: B023
                     planned = bench.plan_request(_twice, node=node, now_us=T0 + 1, limit=2)
                     taken = bench.lease_request(node=node, capacity={EXECUTOR: 5 + number})
                     leased = [
-                        *_patiently(lambda: store.plan(planned)).leased,  # noqa: B023
-                        *_patiently(lambda: store.lease(taken)).leased,  # noqa: B023
+                        *patiently(lambda: store.plan(planned)).leased,  # noqa: B023
+                        *patiently(lambda: store.lease(taken)).leased,  # noqa: B023
                     ]
                     batch = Batch(lambda *_: None)
                     batch.finished += [finished(each.run) for each in leased]
-                    assert _patiently(lambda: store.finish(batch)) == frozenset()  # noqa: B023
+                    assert patiently(lambda: store.finish(batch)) == frozenset()  # noqa: B023
 
             self.at_once(bench, work)
             runs = Counter(run.task_id for run in bench.runs() if run.fire_us is None)
@@ -189,7 +153,7 @@ class ConcurrencyContract(StoreCase):
             def work(store: Store, node: str) -> None:
                 generation = int(node[-1])
                 tasks = [task(f"t{each}", generation=generation) for each in range(20)]
-                for edited in _patiently(lambda: store.put(tasks, decide, bench.new_id)):
+                for edited in patiently(lambda: store.put(tasks, decide, bench.new_id)):
                     assert edited.task is not None
                     if edited.task.generation == generation:
                         decided.append(edited.task.id)
@@ -208,12 +172,12 @@ class ConcurrencyContract(StoreCase):
             def work(store: Store, node: str) -> None:
                 if node == "node-0":
                     for each in ids:
-                        _patiently(lambda: store.edit([each], removed("gone"), bench.new_id))  # noqa: B023
+                        patiently(lambda: store.edit([each], removed("gone"), bench.new_id))  # noqa: B023
                     return
                 more = True
                 while more:
                     request = bench.plan_request(node=node, limit=2, capacity={EXECUTOR: 1})
-                    reply = _patiently(lambda: store.plan(request))  # noqa: B023
+                    reply = patiently(lambda: store.plan(request))  # noqa: B023
                     leased.extend(each.run.id for each in reply.leased)
                     more = reply.more or reply.next_us is not None
 

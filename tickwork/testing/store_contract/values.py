@@ -96,7 +96,7 @@ class ValuesContract(StoreCase):
             "decorated": True,
             "disposable": True,
         }
-        assert {*changes, "target"} == {each.name for each in fields(Definition)}
+        assert {*changes, "target", "gate"} == {each.name for each in fields(Definition)}
         with self.bench() as bench:
             tasks = [task(name, **{name: value}) for name, value in changes.items()]
             tasks.append(task("all", **changes))
