@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     )
     from tickwork.model.snapshots import RunInfo, SchedulerInfo, TaskInfo
     from tickwork.scheduler.config import SchedulerConfig
+    from tickwork.scheduler.lifecycle import make_function
+    from tickwork.scheduler.router import TaskRouter
     from tickwork.scheduler.run import Run
     from tickwork.scheduler.scheduler import AsyncIOScheduler, Scheduler
     from tickwork.scheduler.task import Task
@@ -77,6 +79,8 @@ _HOMES = {
     "tickwork.model.snapshots": ("RunInfo", "SchedulerInfo", "TaskInfo"),
     "tickwork.scheduler.scheduler": ("AsyncIOScheduler", "Scheduler"),
     "tickwork.scheduler.config": ("SchedulerConfig",),
+    "tickwork.scheduler.lifecycle": ("make_function",),
+    "tickwork.scheduler.router": ("TaskRouter",),
     "tickwork.scheduler.run": ("Run",),
     "tickwork.scheduler.task": ("Task",),
     "tickwork.triggers": (
@@ -126,10 +130,12 @@ __all__ = [
     "TaskError",
     "TaskInfo",
     "TaskNotFoundError",
+    "TaskRouter",
     "TickworkError",
     "WaitTimeoutError",
     "__version__",
     "current_run",
+    "make_function",
     "parse_interval",
     "update_progress",
 ]

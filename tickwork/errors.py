@@ -12,6 +12,8 @@ TickworkError
 ├── WaitTimeoutError (TimeoutError)       a run isn't over within the time that somebody waits
 ├── ConflictError                         the thing is there, in another state than needed
 │   ├── ConflictingTaskError              another task has this id
+│   ├── LockHeldError                     somebody else has the lock
+│   ├── LockLostError                     the lock was lost while it was held
 │   └── SchedulerStateError               the scheduler isn't in the state that this call needs
 ├── StoreError                            the store's side
 │   ├── StoreUnavailableError             not reachable or too slow: try again
@@ -30,6 +32,8 @@ __all__ = [
     "InvalidReferenceError",
     "InvalidTriggerError",
     "LeaseLostError",
+    "LockHeldError",
+    "LockLostError",
     "NotFoundError",
     "RunNotFoundError",
     "SchedulerStateError",
@@ -90,6 +94,14 @@ class ConflictError(TickworkError):
 
 class ConflictingTaskError(ConflictError):
     """Another task with a different definition has this id."""
+
+
+class LockHeldError(ConflictError):
+    """Somebody else has the lock, or its work has been done for this span of time."""
+
+
+class LockLostError(ConflictError):
+    """A lock was lost while it was held: another holder may have been at work meanwhile."""
 
 
 class SchedulerStateError(ConflictError):

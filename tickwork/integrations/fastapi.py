@@ -11,6 +11,11 @@ async def invoice(number: int, background: SubmitterDep) -> dict[str, str]:
     return {"run": run.id}
 
 
+@app.get("/runs/{run_id}")
+async def follow(run: RunDep) -> RunInfo:
+    return await run.aio.wait(timeout=10)
+
+
 @app.get("/tasks")
 def tasks(scheduler: SchedulerDep) -> list[str]:
     return [task.id for task in scheduler.get_tasks()]
@@ -36,15 +41,18 @@ from tickwork.errors import (
     SchedulerStateError,
     StoreError,
     TickworkError,
+    WaitTimeoutError,
 )
 from tickwork.scheduler.run import Run
 from tickwork.scheduler.scheduler import Scheduler
 
 __all__ = [
     "AsyncSubmitter",
+    "RunDep",
     "SchedulerDep",
     "SubmitterDep",
     "answer_errors",
+    "get_run",
     "get_scheduler",
     "install",
     "lifespan",
@@ -84,6 +92,7 @@ _STATUS: dict[type[TickworkError], int] = {
     ConflictError: 409,
     InvalidInputError: 422,
     StoreError: 503,
+    WaitTimeoutError: 504,
 }
 
 
@@ -91,7 +100,8 @@ def answer_errors(app: Starlette) -> None:
     """Have an application answer what a scheduler refuses: 404 for an unknown run or task.
 
     409 where something is in another state than needed, 422 for bad input, 503 where a store
-    doesn't answer; each with the message as `detail`. Call it before the application serves.
+    doesn't answer, 504 where a run isn't over in time; each with the message as `detail`. Call it
+    before the application serves.
     """
     for kind in _STATUS:
         app.add_exception_handler(kind, _answer)
@@ -156,3 +166,17 @@ SchedulerDep = Annotated[Scheduler, Depends(get_scheduler)]
 
 SubmitterDep = Annotated[AsyncSubmitter, Depends(submitter())]
 """What submits functions from `async def` endpoints."""
+
+
+async def get_run(run_id: str, scheduler: SchedulerDep) -> Run:
+    """Return the run that the path names as `run_id`, to follow, wait for or cancel it.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    found = await scheduler.aio.get_run(run_id)
+    return Run(scheduler, found.id, found.task_id, found.store, name=found.name)
+
+
+RunDep = Annotated[Run, Depends(get_run)]
+"""The run of an endpoint whose path has a `{run_id}`."""

@@ -87,6 +87,14 @@ class CurrentRun:
         """
         return self._job.ending is not None
 
+    @property
+    def lost_lock(self) -> str | None:
+        """What this run has lost, of the locks and the lead that it was let through for; or None.
+
+        Another process may be doing the same work at this moment. Runs in processes aren't told.
+        """
+        return self._job.lost_lock
+
     def progress(self, done: Done, message: str | None = None) -> None:
         """Say how much is done: a percentage from 0 to 100, or a pair (done, total).
 

@@ -55,6 +55,9 @@ class Job:
     ending: RunState | None = None
     """What it ends as if it is cancelled now: its end was asked for, or its time is over."""
 
+    lost_lock: str | None = None
+    """What it lost, while it ran, of what it was to have alone."""
+
     def noted(self) -> None:
         """Be told, in any thread, that `progress` or `log` has changed."""
 

@@ -93,6 +93,9 @@ class Announcer:
         self._ended(held.run_id)
         kind = _EVENTS[state]
         level = _LEVELS.get(state, logging.WARNING)
+        if state is RunState.SKIPPED:
+            # Another process executes it: that is as it should be, and happens all the time.
+            level = logging.DEBUG
         error = _error(held, outcome, state)
         if logger.isEnabledFor(level):
             self._log(level, state.value, held, outcome, error or finished.reason)

@@ -25,6 +25,7 @@ from tickwork.model.functions import (
 from tickwork.model.policies import Scope
 from tickwork.model.signatures import PerFunction
 from tickwork.model.values import encode_arguments
+from tickwork.scheduler.gates import GATES, Gate, in_step, read_gate
 from tickwork.scheduler.options import (
     POLICIES,
     RUN_POLICIES,
@@ -53,19 +54,23 @@ _generates = PerFunction(is_generator_callable)
 
 _LONGEST_ID = 191
 
-OPTIONS = POLICIES | {
-    "args",
-    "kwargs",
-    "id",
-    "name",
-    "executor",
-    "store",
-    "scope",
-    "next_run_time",
-    "replace_existing",
-    "paused",
-    "tags",
-}
+OPTIONS = (
+    POLICIES
+    | GATES
+    | {
+        "args",
+        "kwargs",
+        "id",
+        "name",
+        "executor",
+        "store",
+        "scope",
+        "next_run_time",
+        "replace_existing",
+        "paused",
+        "tags",
+    }
+)
 """All that can be said about a task besides its function and its trigger."""
 
 
@@ -119,12 +124,15 @@ class Declarer:
         trigger, jitter = self.settled(trigger)
         if jitter is not None and "jitter" not in options:
             given["jitter"] = jitter
-        store, scope = self._place(given)
+        gate = read_gate(given, trigger)
+        store, scope = self._place(given, gate)
         target, args, kwargs = self.callable_of(function)
         args = (*args, *read_args("args", given.get("args", ())))
         kwargs = {**kwargs, **read_kwargs("kwargs", given.get("kwargs") or {})}
         check_signature(target, args, kwargs)
         policies = read_changes({name: given[name] for name in POLICIES if name in given})
+        if gate is not None and not policies.get("fixed_delay"):
+            trigger = in_step(trigger)
         key = rendered_key(policies.get("key_template"), target, args, kwargs)
         reference, local = self.reference_of(function, target, store, decorated=decorated)
         executor = self._executor(given.get("executor"), target)
@@ -140,13 +148,15 @@ class Declarer:
             decorated=decorated,
             disposable=not decorated and _is_disposable(trigger, named="id" in given),
             target=target if local else None,
+            gate=gate,
             concurrency_key=key,
             **policies,
         )
         # Many tasks are often declared alike; one definition for all of them is quicker to look at.
-        if definition == self._latest and definition.target is self._latest.target:
-            definition = self._latest
-        self._latest = definition
+        if gate is None:
+            if definition == self._latest and definition.target is self._latest.target:
+                definition = self._latest
+            self._latest = definition
         paused = read_flag("paused", given.get("paused", False))
         first_us = None
         if "next_run_time" in given:
@@ -180,8 +190,14 @@ class Declarer:
         only_us: int | None = once.next_us(-(10**17))  # type: ignore[attr-defined]  # a DateTrigger
         return only_us
 
-    def _place(self, given: Mapping[str, Any]) -> tuple[str, Scope]:
-        scope = read_word("scope", Scope, given.get("scope") or Scope.CLUSTER)
+    def _place(self, given: Mapping[str, Any], gate: Gate | None) -> tuple[str, Scope]:
+        usual = Scope.CLUSTER if gate is None else Scope.NODE
+        scope = read_word("scope", Scope, given.get("scope") or usual)
+        if gate is not None and scope is not Scope.NODE:
+            raise TaskConfigurationError(
+                "a task with a leader or locks ticks in every process, and they decide; its scope "
+                "is 'node', leave scope= out"
+            )
         store = given.get("store")
         if store is None:
             store = "local" if scope is Scope.NODE else "default"
@@ -291,7 +307,8 @@ class Declarer:
                 )
             return task_id, False
         recurring = definition.trigger.kind != "date"
-        if decorated or (recurring and self.stores[store]):
+        # By its id, processes know that a task with a gate is the same in all of them.
+        if decorated or definition.gate is not None or (recurring and self.stores[store]):
             return definition.function, True
         return self.new_id(), False
 

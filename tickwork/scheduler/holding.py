@@ -31,6 +31,7 @@ from tickwork.scheduler.verdicts import (
     left_over,
     lingering,
     note_of,
+    refused,
     returned,
 )
 
@@ -83,6 +84,8 @@ class Holding:
         self._retries: list[_Retry] = []
         self._given_back: list[GivenBack] = []
         self.ended: list[Held] = []
+        self.behind_gates = False
+        """Whether a run has ended that was let through a gate."""
 
     def renew(self, until_us: int) -> None:
         """Note until when the leases hold now; from any thread."""
@@ -100,6 +103,10 @@ class Holding:
             # The loop has to see when it is to write; of the others it will hear then.
             self.wake.set()
 
+    def now_us(self) -> int:
+        """Return the present instant, as the store's server sees it."""
+        return self._clock.now_us()
+
     def is_empty(self) -> bool:
         """Whether nothing is held, and nothing is left to be written."""
         return not (self.held or self.inbox or self._conclusions or self._given_back)
@@ -116,6 +123,10 @@ class Holding:
     def fail(self, held: Held, error: BaseException | None, now_us: int) -> None:
         """End a run that can't be started."""
         self._end_unstarted(held, failed(held, error, now_us), now_us)
+
+    def skip(self, held: Held, why: str, now_us: int) -> None:
+        """End a run that another process executes, or nobody at this time."""
+        self._end_unstarted(held, refused(held, why, now_us), now_us)
 
     def end_unstarted(self, held: Held, now_us: int) -> None:
         """End a run that was to be ended before it could start."""
@@ -245,14 +256,18 @@ class Holding:
             if offset_us:
                 outcome = _at_the_store(outcome, offset_us)
             held = cast("Held", outcome.job)
+            if held.definition.gate is not None:
+                self.behind_gates = True
             if held_runs.get(held.run_id) is not held:
                 if not held.withdrawn:
                     self._announcer.lease_lost(held)
             elif held.withdrawn and not outcome.started_us and held.ending is None:
                 self.give_back(held.run_id, held.fence, held.run.due_us or now_us)
             elif held.lingers_as is not None:
+                held.ended_us = outcome.finished_us
                 conclusions.append(_Conclusion(returned(held, outcome), held, outcome))
             else:
+                held.ended_us = outcome.finished_us
                 held.settled = True
                 entry = concluded(held, outcome)
                 if type(entry) is Finished:

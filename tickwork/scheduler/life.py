@@ -12,8 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from uuid import uuid4
 
-from tickwork.errors import InvalidInputError, SchedulerStateError, TickworkError
-from tickwork.interfaces import StoreEnvironment
+from tickwork.coordination.place import Place
+from tickwork.errors import (
+    InvalidInputError,
+    SchedulerStateError,
+    TaskConfigurationError,
+    TickworkError,
+)
+from tickwork.interfaces import Locking, StoreEnvironment
 from tickwork.model.definition import DefinitionCodec
 from tickwork.model.events import (
     Event,
@@ -31,20 +37,26 @@ from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.book import Book
 from tickwork.scheduler.clock import SystemClock
 from tickwork.scheduler.declaring import Declarer, checked_defaults
+from tickwork.scheduler.elections import Elections
 from tickwork.scheduler.facade import AsyncFacade, calling_loop
 from tickwork.scheduler.listeners import Listeners
 from tickwork.scheduler.loop import LoopSettings
+from tickwork.scheduler.offloading import begun, ended
 from tickwork.scheduler.processes import refuse_pool_child
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.scheduler.runtime import DRAINED_WITHIN_S, Runtime, StopReport
 from tickwork.scheduler.store_clock import StoreClock
+from tickwork.scheduler.turns import turns
 from tickwork.wiring import build_executor, build_store, load_trigger, read_zone
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from tickwork.coordination import FileLockProtected, LeaderElection
     from tickwork.interfaces import Clock, Executor, Store
     from tickwork.scheduler.config import SchedulerConfig
+    from tickwork.scheduler.lifecycle import Lifecycle, SharedLock
+    from tickwork.scheduler.router import TaskRouter
 
 __all__ = ["SchedulerLife"]
 
@@ -69,6 +81,7 @@ class SchedulerLife:
         task_defaults: Mapping[str, Any] | None = None,
         timezone: str | tzinfo = "UTC",
         signing_keys: Mapping[str, str | bytes] | None = None,
+        lock_path: str | os.PathLike[str] | None = None,
         config: SchedulerConfig | None = None,
         clock: Clock | None = None,
         settings: LoopSettings | None = None,
@@ -100,6 +113,14 @@ class SchedulerLife:
         self._runtime: Runtime | None = None
         self._awaited = self._new_awaited()
         self._ran_at_start: frozenset[tuple[str, str]] = frozenset()
+        self._places: dict[str, Place] = {}
+        self._turns = turns(lock_path, [name for name in self._stores if name != _LOCAL])
+        self._entered = 0
+        self._routers: list[TaskRouter] = []
+        self._routed: set[str] = set()
+        self._lifecycles: dict[str, Lifecycle] = {}
+        self._shared_locks: dict[FileLockProtected, SharedLock] = {}
+        self._elections = Elections(threaded=self._settings.threaded)
         self._paused = False
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -191,6 +212,7 @@ class SchedulerLife:
             self._stay_in_process()
             if self._runtime is not None:
                 raise SchedulerStateError("the scheduler is started already")
+            was_connected = self._book.connected
             self.connect()
             self._paused = paused
             self._listeners.loop = loop
@@ -205,12 +227,35 @@ class SchedulerLife:
                 loop=loop,
                 ids=self._book.ids,
                 awaited=self._awaited,
+                home=self,
+                elections=self._elections,
+                turns=self._turns,
             )
-            self._runtime.start(active=not paused)
+            try:
+                self._elections.start()
+                self._runtime.start(active=not paused)
+            except BaseException:
+                runtime, self._runtime = self._runtime, None
+                runtime.stop(time.monotonic())
+                self._elections.stop()
+                self._paused = False
+                if not was_connected:
+                    self.close()
+                raise
             self._tell(SchedulerStarted)
             self._ran_at_start = frozenset()
             self._run_at_start(self._book.run_on_startup)
+            self._started()
             return self
+
+    def _started(self) -> None:
+        """Be told that it has started."""
+
+    def _stopping(self) -> None:
+        """Be told that it will take no new work."""
+
+    def _stopped(self) -> None:
+        """Be told that nothing of it goes on any more, but what can't be ended."""
 
     def _run_at_start(self, task_ids: Mapping[str, Iterable[str]]) -> None:
         """Have tasks run, by store, that are to run at the start of who declares them.
@@ -256,12 +301,15 @@ class SchedulerLife:
             if self._runtime is None:
                 return StopReport()
             until = time.monotonic() + (timeout if wait else 0.0)
+            self._stopping()
             runtime.drain(until)
             if not runtime.hurried:
                 self._run_shutdown_tasks(runtime, until)
             report = runtime.stop(until)
+            self._elections.stop()
             self._runtime = None
             self._paused = False
+            self._stopped()
             self._tell(SchedulerStopped)
             if not runtime.hurried:
                 self._listeners.flush()
@@ -325,26 +373,96 @@ class SchedulerLife:
     # --- with, and async with -----------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._book.connected:
-            return self
-        if _running_loop() is not None:
+        if not self._book.connected and _running_loop() is not None:
             raise SchedulerStateError(
                 "`with scheduler` would block the running event loop at its end; "
                 "use `async with scheduler`"
             )
-        return self.start()
+        return self._enter(calling_loop.get())
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self._leave()
 
     async def __aenter__(self) -> Self:
-        if not self._book.connected:
-            loop = asyncio.get_running_loop()
-            await asyncio.to_thread(self._start, loop, paused=False)
-        return self
+        entering = begun(self._enter, asyncio.get_running_loop())
+        cancelled = await ended(entering)
+        if cancelled is None:
+            return entering.result()
+        if entering.exception() is None:
+            await self.__aexit__()
+        raise cancelled
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.stop)
+        hurried = threading.Event()
+        leaving = begun(self._leave, hurried)
+        cancelled = await ended(leaving, partial(self._hurry, hurried))
+        leaving.result()
+        if cancelled is not None:
+            raise cancelled
+
+    def _hurry(self, hurried: threading.Event) -> None:
+        """Have a stop that has begun, or is about to, wait for nothing."""
+        hurried.set()
+        runtime = self._runtime
+        if not self._entered and runtime is not None:
+            runtime.hurry()
+
+    def _enter(self, loop: asyncio.AbstractEventLoop | None) -> Self:
+        """Start, unless it is started or connected already: the last one to leave stops it."""
+        with self._lock:
+            self._stay_in_process()
+            if not self._book.connected:
+                self._start(loop, paused=False)
+            self._entered += 1
+        return self
+
+    def _leave(self, hurried: threading.Event | None = None) -> None:
+        # Stopped under the lock: whoever enters meanwhile is to start it anew.
+        with self._lock:
+            self._entered = max(0, self._entered - 1)
+            if not self._entered:
+                if hurried is not None and hurried.is_set():
+                    self._hurry(hurried)
+                self.stop()
+
+    # --- locks --------------------------------------------------------------------------------
+
+    def elect(self, leader: LeaderElection) -> None:
+        """Stand for an election while the scheduler is started.
+
+        Tasks with a `leader` do that by themselves; this is for one that only other code asks.
+        """
+        leader.belong_to(self)
+        self._elections.add(leader)
+
+    def locks_at(self, store: str = "default") -> Place:
+        """Return where locks of a store are kept, for those of `tickwork.coordination`.
+
+        Raises:
+            SchedulerStateError: the scheduler isn't connected.
+            TaskConfigurationError: there is no such store, or it keeps no locks.
+        """
+        self._stay_in_process()
+        if not self._book.connected:
+            raise SchedulerStateError(
+                "locks are kept in the scheduler's store, and it isn't connected: start() it, or "
+                "connect() it to use locks without firing"
+            )
+        place = self._places.get(store)
+        if place is None:
+            place = self._places[store] = self._new_place(store)
+        return place
+
+    def _new_place(self, store: str) -> Place:
+        if store not in self._stores:
+            raise TaskConfigurationError(
+                f"there is no store {store!r}; this scheduler has {', '.join(sorted(self._stores))}"
+            )
+        kept = self._stores[store]
+        if not isinstance(kept, Locking):
+            raise TaskConfigurationError(f"the store {store!r} keeps no locks; use another one")
+        simulated = not isinstance(self._clock, SystemClock)
+        return Place(kept, self._clock, partial(self._book.now_us, store), simulated=simulated)
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -387,6 +505,12 @@ class SchedulerLife:
         self._runtime = None
         self._listeners.forsake()
         self._awaited.forsake()
+        self._elections.forsake()
+        for turn in self._turns.values():
+            turn.forsake()
+        for made in self._lifecycles.values():
+            made.forsake()
+        self._entered = 0
         self._book.connected = False
         for part in (*self._stores.values(), *self._executors.values(), self._registry):
             forsake = getattr(part, "forsake", None)

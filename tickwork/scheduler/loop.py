@@ -7,6 +7,8 @@ ever, outcomes wait in memory, and once the store answers again the loop first f
 became of the steps whose end it didn't see.
 """
 
+from __future__ import annotations
+
 import logging
 import random
 import threading
@@ -14,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Store
@@ -38,6 +41,7 @@ from tickwork.scheduler import planner
 from tickwork.scheduler.announcing import Announcer
 from tickwork.scheduler.ending import Endings
 from tickwork.scheduler.following import after_run, named
+from tickwork.scheduler.gatekeeping import Gatekeeper
 from tickwork.scheduler.guard import guarded, guarded_trigger
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.holding import Holding
@@ -46,6 +50,11 @@ from tickwork.scheduler.membership import Membership
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
 from tickwork.scheduler.sharing import Share, Shares
 from tickwork.scheduler.store_clock import StoreClock
+
+if TYPE_CHECKING:
+    from tickwork.coordination import Home
+    from tickwork.scheduler.elections import Elections
+    from tickwork.scheduler.turns import Turn
 
 __all__ = ["LoopSettings", "StoreLoop"]
 
@@ -93,6 +102,9 @@ class StoreLoop:
         settings: LoopSettings,
         new_node: Callable[[], NodeRecord],
         ids: RunIds,
+        home: Home,
+        elections: Elections,
+        turn: Turn | None = None,
     ) -> None:
         self.store = store
         self.wake = threading.Event()
@@ -122,6 +134,11 @@ class StoreLoop:
             renewed=self.holding.renew,
         )
         self._ids = RunIds(self.node_id, ids)
+        self._turn = turn
+        # In a store that others share, they have moved on what they dealt with.
+        self._planner = planner.plan if turn is None or store.persistent else turn.plan
+        self._gates = Gatekeeper(home, elections, self.wake, threaded=settings.threaded)
+        self._let_through: deque[Held] = deque()
         self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in self._executors}
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
@@ -154,8 +171,8 @@ class StoreLoop:
         return self._endings.has_timeout(held)
 
     def execute_only(self, run_ids: Iterable[str]) -> None:
-        """Lease these runs although the loop is draining; from any thread."""
-        self._only = frozenset(run_ids)
+        """Lease these runs although the loop is draining or paused; from any thread."""
+        self._only = frozenset(run_ids) | (self._only or frozenset())
         self.quiet.clear()
         self.wake.set()
 
@@ -231,8 +248,8 @@ class StoreLoop:
             self._doubtful = False
         elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
             self._recover(now_us, held=None)
-        candidates: list[int | None] = []
-        if (self.active and not self.draining) or self._only:
+        candidates: list[int | None] = [self._keep_gates(now_us)]
+        if self._fires() or self._only or self._has_its_own():
             candidates += self._take_work(now_us)
         self._start_marked(now_us)
         self._prune(now_us)
@@ -251,7 +268,8 @@ class StoreLoop:
             candidates.append(now_us + _FULL_US)
         if settings.threaded:
             # A stepped loop is told when to look; it does these things when it does.
-            if self.store.persistent and self.active and not self.draining:
+            looks = self.store.persistent or self._turn is not None
+            if looks and self.active and not self.draining:
                 candidates.append(now_us + settings.poll_us)
             if self._histories or self._expires_until_us > self._pruned_at_us:
                 candidates.append(self._pruned_at_us + settings.prune_us)
@@ -277,6 +295,12 @@ class StoreLoop:
             waiting.clear()
         return gone
 
+    def give_locks_back(self, still_running: Collection[str]) -> None:
+        """Give back what runs were let through for; call it when nothing goes on any more here."""
+        for held in self.holding.in_flight():
+            held.still_runs = held.run_id in still_running
+        self._gates.stop()
+
     def leave(self) -> None:
         """Say that this node will not be back; what it still holds is left to its lease."""
         self._membership.leave()
@@ -286,13 +310,24 @@ class StoreLoop:
 
         `ended` are jobs that were ended in the middle. Call it when the loop doesn't tick any more.
         """
+        # Neither in an executor, nor ever told to one.
         waiting = self._let_waiting_go()
+        waiting += [held for held in self.holding.in_flight() if held.at_gate]
         return self.holding.wind_up([*unstarted, *waiting], ended, self.clock.now_us())
 
     # --- planning and leasing -----------------------------------------------------------------
 
+    def _fires(self) -> bool:
+        """Whether to take new work."""
+        fires = self.active and not self.draining
+        return fires and (self._turn is None or self._turn.is_mine(self.clock.now_us()))
+
+    def _has_its_own(self) -> bool:
+        """Whether what is submitted here is known to nobody else, and executed also out of turn."""
+        return self.active and not self.draining and not self.store.persistent
+
     def _take_work(self, now_us: int) -> list[int | None]:
-        plans = self.active and not self.draining
+        plans, only = self._fires(), self._only
         if self._bounded:
             # No executor may keep the few runs that there may be from the others by reserving
             # places for them: each is asked alone, another one first each time.
@@ -305,8 +340,9 @@ class StoreLoop:
             with self._reserved(self._executors) as reserved:
                 candidates = [self._lease(now_us, reserved)]
                 candidates.append(self._plan(now_us, reserved) if plans else None)
-        if self._only is not None:
-            self._only = None
+        if only is not None:
+            # What was added meanwhile is leased by the next tick.
+            self._only = None if self._only is only else self._only
             self._again = True
         return candidates
 
@@ -373,6 +409,9 @@ class StoreLoop:
         self._kept.clear()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
+        if self._turn is not None:
+            some = bool(reply.leased or reply.recorded)
+            self._turn.planned(now_us, some=some, more=reply.more)
         self._again |= reply.more
         return reply.next_us
 
@@ -383,7 +422,7 @@ class StoreLoop:
         self._kept[task.id] = self._settings.max_history if keep is None else keep
         if self._registry.target(definition) is None:
             return Deferral("its function isn't known here yet", definition.function)
-        planned = guarded_trigger(definition.trigger, planner.plan, task, now_us)
+        planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
         if planned.value is not None:
             return planned.value
         return Deferral(f"its trigger failed: {named(planned)}")
@@ -419,6 +458,54 @@ class StoreLoop:
         self._exclusions.add_function(reference, problem, now_us)
         self._membership.unresolved = tuple(sorted(self._exclusions.functions()))
 
+    # --- gates --------------------------------------------------------------------------------
+
+    def _keep_gates(self, now_us: int) -> int | None:
+        """Start what was let through, as far as there are places, and skip what was refused."""
+        if self.draining:
+            self._gates.drain()
+        if self.holding.behind_gates:
+            self.holding.behind_gates = False
+            self._gates.look()
+        self._gates.look_for_ends()
+        next_us = None if self._settings.threaded else self._gates.tick()
+        for held, refusal in self._gates.decided():
+            if refusal is None:
+                self._let_through.append(held)
+            elif self.holding.held.get(held.run_id) is held:
+                self._skip(held, refusal, now_us)
+        waiting, self._let_through = self._let_through, deque()
+        for held in waiting:
+            self._go_through(held, now_us)
+        if self._let_through:
+            return now_us + _FULL_US
+        return next_us
+
+    def _skip(self, held: Held, refusal: str, now_us: int) -> None:
+        held.at_gate = False
+        if held.ending is not None:
+            self.holding.end_unstarted(held, now_us)
+        else:
+            self.holding.skip(held, refusal, now_us)
+        self._again = True
+
+    def _go_through(self, held: Held, now_us: int) -> None:
+        name = held.run.executor
+        if self.holding.held.get(held.run_id) is not held:
+            return
+        if held.ending is not None or held.is_shut_out():
+            self._skip(held, held.why, now_us)
+            return
+        if not self._executors[name].reserve(1):
+            self._let_through.append(held)
+            return
+        held.at_gate = False
+        if held.run.suspect or held.definition.marks_start:
+            self._awaiting_mark[name].append(held)
+        else:
+            self._announcer.started(held)
+            self._start(name, [held], now_us)
+
     # --- handing over -------------------------------------------------------------------------
 
     def _hand_over(self, leased: Sequence[Leased], reserved: dict[str, int], now_us: int) -> None:
@@ -432,6 +519,11 @@ class StoreLoop:
                 continue
             # Not its definition's: that may have been changed since the run was made.
             name = run.executor
+            if definition.gate is not None:
+                # What is reserved for it is given back: it may take long until it gets through.
+                self._gates.enter(held)
+                self._again |= not self._settings.threaded
+                continue
             reserved[name] -= 1
             if run.suspect or definition.marks_start:
                 self._awaiting_mark[name].append(held)
@@ -491,7 +583,7 @@ class StoreLoop:
 
     def _drop_ended(self, waiting: deque[Held], executor: Share, now_us: int) -> None:
         """End what was cancelled while it waited to be marked."""
-        ended = [held for held in waiting if held.ending is not None]
+        ended = [held for held in waiting if held.ending is not None or held.is_shut_out()]
         for held in ended:
             waiting.remove(held)
             self.holding.end_unstarted(held, now_us)

@@ -1,5 +1,7 @@
 """A started scheduler: its loops, their threads, and the executors they share."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import os
@@ -7,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import uuid4
 
 from tickwork.errors import StoreError
@@ -32,6 +34,11 @@ from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.scheduler.sharing import Shares
 from tickwork.scheduler.store_clock import StoreClock
 from tickwork.version import __version__
+
+if TYPE_CHECKING:
+    from tickwork.coordination import Home
+    from tickwork.scheduler.elections import Elections
+    from tickwork.scheduler.turns import Turn
 
 __all__ = ["Runtime", "StopReport"]
 
@@ -75,8 +82,12 @@ class Runtime:
         loop: asyncio.AbstractEventLoop | None,
         ids: RunIds,
         awaited: Awaited,
+        home: Home,
+        elections: Elections,
+        turns: Mapping[str, Turn],
     ) -> None:
         self._executors = executors
+        self._turns = turns
         self._clock = clock
         self._settings = settings
         self._stopping = threading.Event()
@@ -99,6 +110,9 @@ class Runtime:
                 settings=settings,
                 new_node=self._node,
                 ids=ids,
+                home=home,
+                elections=elections,
+                turn=turns.get(name),
             )
             for name, store in stores.items()
         }
@@ -115,6 +129,9 @@ class Runtime:
 
     def start(self, *, active: bool) -> None:
         """Begin to tick and to beat, each in threads of their own."""
+        for turn in self._turns.values():
+            # That its file can't be opened is better told now than in a log.
+            turn.open(active=active)
         for name, loop in self.loops.items():
             loop.active = active
             if self._settings.threaded:
@@ -224,10 +241,13 @@ class Runtime:
                     [job for job in unstarted if _is_of(job, loop)],
                     [job for job in ended if _is_of(job, loop)],
                 )
+                loop.give_locks_back(running)
                 loop.leave()
             except StoreError as error:
                 # Others will find the leases over, and take the runs over.
                 logger.warning("could not sign off: %s", error, extra={"node": loop.node_id})
+        for turn in self._turns.values():
+            turn.give_back()
         report = StopReport(tuple(job.run_id for job in (*unstarted, *ended)), tuple(running))
         if not report.clean:
             logger.warning(

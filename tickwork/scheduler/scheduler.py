@@ -1,404 +1,255 @@
-"""The scheduler, as applications see it: tasks, runs and looking, over `SchedulerLife`."""
+"""The scheduler, as applications see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakMethod
 
-from tickwork.errors import TaskConfigurationError, TaskNotFoundError
-from tickwork.model.definition import Unreadable
-from tickwork.model.events import (
-    TaskChanged,
-    TaskPaused,
-    TaskRemoved,
-    TaskResumed,
+from tickwork.coordination import FileLockProtected, LeaderElection
+from tickwork.errors import ConflictingTaskError
+from tickwork.model.events import TaskRemoved
+from tickwork.scheduler.asgi import ASGIApp, WithScheduler
+from tickwork.scheduler.lifecycle import (
+    Lifecycle,
+    SharedLock,
+    check_lifecycle,
+    lifecycle_options,
 )
-from tickwork.model.policies import ScheduleState, Source
-from tickwork.model.steps import TaskQuery
-from tickwork.scheduler.options import read_whole, read_word
-from tickwork.scheduler.preview import preview, preview_task
-from tickwork.scheduler.run import Run
-from tickwork.scheduler.runs import SchedulerRuns
-from tickwork.scheduler.spelling import (
-    changed_definition,
-    read_options,
-    read_spelling,
-    remembering,
+from tickwork.scheduler.router import (
+    RoutedTask,
+    TaskRouter,
+    check_lock,
+    check_router,
+    include,
+    refuse_namesakes,
 )
-from tickwork.scheduler.task import Task
-from tickwork.wiring import build_trigger, is_trigger_alias
+from tickwork.scheduler.spelling import read_options, read_spelling
+from tickwork.scheduler.tasks import SchedulerTasks
+from tickwork.wiring import build_trigger
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tickwork.interfaces import Trigger
-    from tickwork.model.snapshots import NodeInfo, SchedulerInfo, TaskInfo
     from tickwork.scheduler.declaring import Declared
 
 __all__ = ["AsyncIOScheduler", "Scheduler"]
 
-_PAGE = 1_000
-_WAYS = frozenset({"every", "interval", "cron", "at"})
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Scheduler(SchedulerRuns):
+class Scheduler(SchedulerTasks):
     """Calls functions on time, from definitions that a store keeps.
 
     `Scheduler(store_or_url)`, or `Scheduler(stores={"default": ..., ...})` for several; without
     either, tasks live in memory. `executors` adds to (or replaces) `asyncio`, `threadpool` and
     `processpool`; `task_defaults` are options of all tasks that don't say otherwise; naive times
-    are read in `timezone`.
+    are read in `timezone`. With `lock_path`, of all processes that name the same file (`{store}`,
+    `{pgrp}` and `{ppid}` may stand in it) one fires, and the others stand by.
     """
 
-    # --- adding -------------------------------------------------------------------------------
+    # --- routers ------------------------------------------------------------------------------
 
-    def add_task(
+    def include_router(self, router: TaskRouter) -> None:
+        """Add what is, or will be, declared on a router: all of it or, where that fails, nothing.
+
+        Raises:
+            TaskConfigurationError: it is included already, or two tasks have the same name.
+            ConflictingTaskError: the scheduler has another task of the same id.
+        """
+        check_router(router, self._routers)
+        include(self, list(router.routed()))
+        self._routers.append(router)
+        router.part_of(self)
+
+    def _climb(self, task: RoutedTask) -> Iterator[tuple[Scheduler, RoutedTask]]:
+        yield self, task
+
+    def _check(self, tasks: Sequence[RoutedTask]) -> None:
+        refuse_namesakes(self._routed, tasks)
+        for declared, _ in map(self._declared, tasks):
+            for each in declared:
+                if (each.store, each.id) in self._book.pending and not each.replaces:
+                    raise ConflictingTaskError(
+                        f"the scheduler has a task {each.id!r} already; give one of them another "
+                        "id=, or its router a prefix"
+                    )
+
+    def _have(self, tasks: Sequence[RoutedTask]) -> None:
+        declared = [self._declared(task) for task in tasks]
+        self._add([each for parts, _ in declared for each in parts])
+        self._routed.update(name for task in tasks for name in task.names)
+        for _, made in declared:
+            if made is not None:
+                self._live(made)
+
+    def _declared(self, task: RoutedTask) -> tuple[list[Declared], Lifecycle | None]:
+        if task.way == "lifecycle" and callable(task.function):
+            return self._lifecycle(task.function, task)
+        trigger, own, inherited = task.spelled()
+        options = {**inherited, **own}
+        decorated = task.way == "task"
+        return [self._declare(task.function, trigger, options, decorated=decorated)], None
+
+    # --- lifecycles ---------------------------------------------------------------------------
+
+    def lifecycle(
         self,
-        fn: Callable[..., Any] | str | Task | None = None,
         trigger: Trigger | str | None = None,
+        *,
+        leader: LeaderElection | None = None,
+        lock: FileLockProtected | None = None,
         **options: Any,
-    ) -> Task:
-        """Add a task: a function, when to call it, and how.
+    ) -> Callable[[F], F]:
+        """Return a decorator for a generator function (plain or async) without parameters.
 
-        `fn` is a callable, "module:qualname" or a `Task`. `trigger` is an alias (`interval`,
-        `cron`, `date`, `calendar`, `and`, `or`, `shutdown`) with its arguments among `options`, or
-        a trigger object; without one the function is called once, now. Without a function the
-        result is a decorator. Before the scheduler is connected the task is kept as `pending`.
-
-        Options: `args`, `kwargs`, `id`, `name`, `executor`, `store`, `scope` ("cluster", "node"),
-        `coalesce` ("latest"/True, "earliest", "all"/False), `misfire_grace_time` (seconds, None for
-        no limit), `max_instances`, `next_run_time` (the first fire time; None: paused),
-        `replace_existing`, `paused`, `tags`, `jitter` (seconds), `delivery` ("at_least_once",
-        "at_most_once"), `fixed_delay`; of attempts `timeout`, `retries`, `delay`, `backoff`,
-        `max_delay`, `retry_jitter` (all in seconds), `retry_on`, `give_up_on`; of runs side by side
-        `overlap` ("skip", "queue", "allow"), `max_queued`, `priority`, `concurrency_key`,
-        `concurrency_limit`; `run_on_startup`, `max_runs`, `pause_after_failures`; of history
-        `max_history`, `result_ttl` (seconds), `keep` ("all", "failures", "none").
+        What stands before its first `yield` sets up when the scheduler starts; each fire time
+        sends it True, and when the scheduler stops it is sent False, and cleans up. One that raised
+        or returned is at its end; it is set up anew at the next fire time. With a `leader` or a
+        `lock`, of all processes one at most is set up: the leader, or who has the file. Other
+        options are those of `add_task`.
 
         Raises:
-            InvalidInputError: something of it could never work; the message says what to do.
-            ConflictingTaskError: the id has another definition, and `replace_existing` is not set.
+            TaskConfigurationError: it is no generator function, or when is said in no way.
         """
-        if isinstance(fn, Task):
-            return self._submit(fn, trigger, options)
-        if isinstance(fn, str) and ":" not in fn and is_trigger_alias(fn):
-            if trigger is not None:
-                raise TaskConfigurationError(f"{fn!r} is a trigger already; name only one")
-            fn, trigger = None, fn
-        if fn is None:
-            return Task(None, trigger, scheduler=self, **options)
-        return self._add([self._declare(fn, trigger, options)])[0]
-
-    def _submit(
-        self, task: Task, trigger: Trigger | str | None, overrides: Mapping[str, Any]
-    ) -> Task:
-        if task.fn is None:
-            raise TaskConfigurationError(f"{task!r} has no function; use it as a decorator")
-        options = dict(task.options)
-        if trigger is not None:
-            # Another trigger takes none of the arguments of the one before.
-            options, _ = read_options(options)
-        return self.add_task(task.fn, trigger or task.trigger, **{**options, **overrides})
-
-    def add_tasks(self, tasks: Iterable[Task | Mapping[str, Any]]) -> list[Task]:
-        """Add many tasks in one step per store; all of them, or none of a store.
-
-        Each is a `Task`, or a mapping with `fn`, `trigger` and the options of `add_task`.
-        """
-        declared = []
-        read = remembering(read_spelling)
-        for each in tasks:
-            if isinstance(each, Task):
-                given = {"fn": each.fn, "trigger": each.trigger, **each.options}
-            else:
-                given = dict(each)
-            fn, trigger = given.pop("fn", None), given.pop("trigger", None)
-            if fn is None:
-                raise TaskConfigurationError(f"{each!r} has no function: set fn=")
-            declared.append(self._declare(fn, trigger, given, read=read))
-        return self._add(declared)
-
-    def task(self, trigger: Trigger | str | None = None, **options: Any) -> Task:
-        """Return a decorator that adds a function as a task, under the function's name.
-
-        Says when in exactly one way: a trigger or its alias with arguments, `every="5m"` (or
-        seconds, or a timedelta; `interval=` is its other name), `cron="0 2 * * *"`, or `at=`. The
-        decorated function stays a plain function. Declared again at the next start, the task is
-        updated where its definition changed.
-
-        Raises:
-            TaskConfigurationError: when is said in no way, or in several.
-        """
+        check_lock(lock)
+        if leader is not None:
+            options["leader"] = leader
         _, arguments = read_options(options)
         read_spelling(trigger, arguments)
-        return Task(None, trigger, scheduler=self, **options)
 
-    def _decorate(
-        self,
-        function: Callable[..., Any],
-        trigger: Trigger | str | None,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._add([self._declare(function, trigger, options, decorated=True)])
+        def decorate(function: F) -> F:
+            check_lifecycle(function)
+            task = RoutedTask("lifecycle", function, trigger, dict(options), lock)
+            declared, made = self._lifecycle(function, task)
+            self._add(declared)
+            self._live(made)
+            return function
 
-    def _declare(
-        self,
-        fn: Callable[..., Any] | str,
-        trigger: Trigger | str | None,
-        given: Mapping[str, Any],
-        *,
-        decorated: bool = False,
-        read: Callable[[object, Mapping[str, Any]], Trigger] = read_spelling,
-    ) -> Declared:
-        options, arguments = read_options(given)
-        if trigger is None and not _WAYS & arguments.keys():
-            trigger = "date"
-        spelled = read(trigger, arguments)
-        return self._declarer.declare(fn, spelled, options, decorated=decorated)
+        return decorate
 
-    def _add(self, declared: Sequence[Declared]) -> list[Task]:
-        self._stay_in_process()
-        tasks = []
-        for each, happened in self._book.add(declared):
-            tasks.append(Task._bound(self, each.store, each.id))  # noqa: SLF001  its other half
-            if happened is not None:
-                self._tell(happened, task_id=each.id, store=each.store)
-            if self._runtime and each.id in self._book.run_on_startup.get(each.store, ()):
-                self._run_once_at_start(each.store, each.id)
-        self._wake({each.store for each in declared})
-        return tasks
+    def _lifecycle(
+        self, function: Callable[..., Any], task: RoutedTask
+    ) -> tuple[list[Declared], Lifecycle]:
+        """Return the two tasks of a lifecycle, and itself."""
+        trigger, own, inherited = task.spelled()
+        options = lifecycle_options(own, inherited)
+        name = str(options.get("id") or options.get("name") or task.plain_name)
+        lock, shared = task.lock, None
+        if isinstance(lock, FileLockProtected):
+            shared = self._shared_locks.setdefault(lock, SharedLock(lock))
+        made = Lifecycle(function, name, leader=options.pop("leader", None), lock=shared)
+        usual = [inherited.get("executor"), self._declarer.defaults.get("executor"), "default"]
+        made.choose_executor(own.get("executor"), usual, self._declarer.executors)
+        ticking = {"id": name, "name": name, **options}
+        ending = {"id": f"{name}:clean-up", "name": f"{name}:clean-up"}
+        ending |= {each: options[each] for each in ("replace_existing", "tags") if each in options}
+        place = {"scope": "node", "executor": made.executor}
+        shutdown = build_trigger("shutdown", {})
+        return [
+            self._declare(made.tick, trigger, {**ticking, **place}),
+            self._declare(made.clean_up, shutdown, {**ending, **place}),
+        ], made
 
-    def _run_once_at_start(self, store: str, task_id: str) -> None:
-        """Run a task that is declared after the start, if it hasn't run at this start yet."""
-        if (store, task_id) not in self._ran_at_start:
-            self._run_at_start({store: [task_id]})
+    def _live(self, made: Lifecycle) -> None:
+        """Have a lifecycle be kept, in the place of one of the same name."""
+        former = self._lifecycles.get(made.name)
+        self._lifecycles[made.name] = made
+        if former is not None:
+            former.removed = True
+            self._keep_lifecycle(former)
+        if made.leader is not None:
+            self.elect(made.leader)
+            # Whoever leads no more must not stay set up until the next fire time.
+            changed = WeakMethod(self._lead_changed)
+            made.leader.listen(lambda leads: _call(changed, made, leads))
+        if self._runtime is not None:
+            made.begin()
+            self._keep_lifecycle(made)
 
-    def _wake(self, stores: Iterable[str]) -> None:
+    def _lead_changed(self, made: Lifecycle, leads: bool) -> None:  # noqa: FBT001  as it is told
+        if not made.stopped:
+            self._keep_lifecycle(made, at_once=not leads)
+
+    def _keep_lifecycle(self, made: Lifecycle, *, at_once: bool = False) -> None:
+        """Have a lifecycle set up, or end, as is in order now; `at_once` also while paused."""
         runtime = self._runtime
         if runtime is not None:
-            for store in stores:
-                runtime.loops[store].forgive()
+            options = self.options(
+                store="local", name=f"{made.name}:set-up", executor=made.executor
+            )
+            made.run_id = options.submit(made.keep).id
+            if at_once:
+                runtime.loops["local"].execute_only([made.run_id])
 
-    # --- changing -----------------------------------------------------------------------------
+    def _started(self) -> None:
+        tasks = self._book.reader("local")
+        for name, made in list(self._lifecycles.items()):
+            if made.removed or tasks.get_task(name) is None:
+                del self._lifecycles[name]
+                continue
+            made.begin()
+            self._keep_lifecycle(made)
 
-    def update_task(self, task_id: str, *, store: str | None = None, **changes: Any) -> None:
-        """Change options of a task, its trigger (`trigger=` with arguments) or its `next_run_time`.
+    def _stopping(self) -> None:
+        for made in self._lifecycles.values():
+            made.stop()
 
-        What was due before the change is planned by the old definition first.
-
-        Raises:
-            TaskNotFoundError: there is no such task.
-            InvalidInputError: it can't be changed like that.
-        """
-        name = self._book.store_of(task_id, store)
-        options, arguments = self._read_changes(changes)
-        if "next_run_time" in options and options["next_run_time"] is None:
-            options.pop("next_run_time")
-            self.pause_task(task_id, store=name)
-        first_us = self._declarer.instant(options.pop("next_run_time", None))
-        trigger = None
-        if "trigger" in changes or arguments:
-            trigger = read_spelling(changes.get("trigger"), arguments)
-        target = self._target(name, task_id, options)
-        alter = changed_definition(self._declarer, options, trigger, target)
-        self._book.change(name, task_id, alter, first_us)
-        self._changed(TaskChanged, name, task_id)
-
-    @staticmethod
-    def _read_changes(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        words = {name: value for name, value in changes.items() if name != "trigger"}
-        return read_options(words)
-
-    def _target(
-        self, store: str, task_id: str, options: Mapping[str, Any]
-    ) -> Callable[..., Any] | None:
-        if not {"args", "kwargs", "concurrency_key"} & options.keys():
-            return None
-        record, _ = self._book.record(store, task_id)
-        definition = record.definition
-        if isinstance(definition, Unreadable):
-            return None
-        if self._registry.target(definition) is None:
-            self._registry.resolve(definition.function)
-        return self._registry.target(definition)
-
-    def reschedule_task(
-        self,
-        task_id: str,
-        trigger: Trigger | str | None = None,
-        *,
-        store: str | None = None,
-        **trigger_arguments: Any,
-    ) -> None:
-        """Change the trigger of a task; the new schedule counts from now."""
-        name = self._book.store_of(task_id, store)
-        spelled = read_spelling(trigger, trigger_arguments)
-        self._book.change(name, task_id, changed_definition(self._declarer, {}, spelled, None))
-        self._changed(TaskChanged, name, task_id)
-
-    def pause_task(
-        self, task_id: str, *, reason: str | None = None, store: str | None = None
-    ) -> None:
-        """Stop planning a task; runs planned before go on."""
-        name = self._book.store_of(task_id, store)
-        self._book.pause(name, task_id, reason)
-        self._changed(TaskPaused, name, task_id)
-
-    def resume_task(self, task_id: str, *, store: str | None = None) -> None:
-        """Go on strictly after now; what was skipped meanwhile is recorded as one range."""
-        name = self._book.store_of(task_id, store)
-        self._book.resume(name, task_id)
-        self._changed(TaskResumed, name, task_id)
-
-    def remove_task(self, task_id: str, *, store: str | None = None) -> None:
-        """Remove a task and cancel its pending runs; its history stays."""
-        name = self._book.store_of(task_id, store)
-        if not self._book.remove(name, [task_id]):
-            raise TaskNotFoundError(f"there is no task {task_id!r}")
-        self._changed(TaskRemoved, name, task_id)
-
-    def remove_all_tasks(self, *, store: str | None = None) -> int:
-        """Remove all tasks of a store, or of all stores; return how many there were."""
-        removed = 0
-        for name in self._named(store):
-            pending = [task_id for at, task_id in list(self._book.pending) if at == name]
-            removed += len(self._book.remove(name, pending))
-            while page := self._book.find(name, TaskQuery(limit=_PAGE)):
-                for task_id in self._book.remove(name, [task.id for task in page]):
-                    removed += 1
-                    self._changed(TaskRemoved, name, task_id)
-        return removed
-
-    def run_task(self, task_id: str, *, store: str | None = None) -> Run:
-        """Execute a task now, whatever its schedule says, and without touching that."""
-        name = self._book.store_of(task_id, store)
-        run = self._book.run_now(name, task_id, Source.MANUAL)
-        self._wake([name])
-        return Run(self, run.id, task_id, name, name=self._name_of(run, name))
+    def _stopped(self) -> None:
+        for made in self._lifecycles.values():
+            made.end()
+        self._cancel_unstarted({"local": [made.run_id for made in self._lifecycles.values()]})
 
     def _changed(self, kind: type[Any], store: str, task_id: str) -> None:
-        if self._book.connected:
-            self._tell(kind, task_id=task_id, store=store)
-        self._wake([store])
+        super()._changed(kind, store, task_id)
+        made = self._lifecycles.get(task_id) if store == "local" else None
+        if made is not None and kind is TaskRemoved:
+            made.removed = True
+            self._keep_lifecycle(made, at_once=True)
+            self._book.remove("local", [f"{task_id}:clean-up"])
 
-    # --- looking ------------------------------------------------------------------------------
+    # --- web applications ---------------------------------------------------------------------
 
-    def get_task(self, task_id: str, *, store: str | None = None) -> Task:
-        """Return a task.
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Be started for as long as a web application lives.
 
-        Raises:
-            TaskNotFoundError: there is no such task.
+        `FastAPI(lifespan=scheduler.lifespan)`, and so in Starlette and Litestar; several at a time
+        are counted. The application's `state`, where it has one, knows the scheduler as `tickwork`.
         """
-        return Task._bound(self, self._book.store_of(task_id, store), task_id)  # noqa: SLF001  its other half
+        self._make_known(app)
+        async with self:
+            yield
 
-    def get_task_info(self, task_id: str, *, store: str | None = None) -> TaskInfo:
-        """Return a task as it stands now."""
-        from tickwork.model.snapshots import task_info
+    @overload
+    def asgi(self, app: ASGIApp) -> WithScheduler: ...
 
-        name = store or self._book.store_of(task_id, None)
-        record, state = self._book.record(name, task_id)
-        return self._book.explained([task_info(record, name, state)], name)[0]
+    @overload
+    def asgi(self, app: None = None) -> Callable[[ASGIApp], WithScheduler]: ...
 
-    def get_tasks(
-        self,
-        *,
-        store: str | None = None,
-        state: str | ScheduleState | None = None,
-        executor: str | None = None,
-        function: str | None = None,
-        trigger: str | None = None,
-        tag: str | None = None,
-        search: str | None = None,
-        sort: str = "id",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[TaskInfo]:
-        """Return a page of tasks as they stand now, pending ones first.
+    def asgi(self, app: ASGIApp | None = None) -> Any:
+        """Return an ASGI application with this scheduler around it; without one, a decorator.
 
-        `search` is part of an id or a name; `sort` is `id`, `name`, `next_run_time` or
-        `created_at`, with `-` in front for descending. Pages are per store.
+        The scheduler starts after the application's own start-up and stops before its shutdown.
         """
-        from tickwork.model.snapshots import task_info
+        if app is None:
+            return self.asgi
+        self._make_known(app)
+        return WithScheduler(app, self)
 
-        query = TaskQuery(
-            state=None if state is None else read_word("state", ScheduleState, state),
-            executor=executor,
-            function=function,
-            trigger=trigger,
-            tag=tag,
-            search=search,
-            sort=sort,
-            limit=read_whole("limit", limit, 0),
-            offset=read_whole("offset", offset, 0),
-        )
-        found = []
-        for name in self._named(store):
-            pending = ScheduleState.PENDING
-            found += [
-                task_info(task, name, pending) for task in self._book.find_pending(name, query)
-            ]
-            stored = [task_info(task, name) for task in self._book.find(name, query)]
-            found += self._book.explained(stored, name)
-        return found
-
-    def sign_again(self) -> int:
-        """Write every definition that can be read anew, signed with the first key; return how many.
-
-        Then older keys may go.
-        """
-        with self._connected() as book:
-            return sum(book.sign_again(name) for name in self._stores)
-
-    def nodes(self) -> list[NodeInfo]:
-        """Return the started schedulers that share this one's stores, also dead ones."""
-        from tickwork.model.snapshots import node_info
-
-        with self._connected() as book:
-            return [
-                node_info(node, name) for name in self._stores for node in book.reader(name).nodes()
-            ]
-
-    def preview(
-        self, task_or_trigger: Task | Trigger | str, count: int = 5, **trigger_arguments: Any
-    ) -> list[datetime]:
-        """Return the next fire times of a task (or its id), or of a trigger added now; in UTC."""
-        now_us = self._clock.now_us()
-        if isinstance(task_or_trigger, str) and not is_trigger_alias(task_or_trigger):
-            task_or_trigger = self.get_task(task_or_trigger)
-        if isinstance(task_or_trigger, Task):
-            record, _ = self._book.record(task_or_trigger.store, task_or_trigger.id)
-            return preview_task(record, count)
-        trigger, _ = self._declarer.settled(build_trigger(task_or_trigger, trigger_arguments))
-        return preview(trigger, now_us, count)
-
-    def snapshot(self) -> SchedulerInfo:
-        """Return the scheduler as it stands now."""
-        from tickwork.model.snapshots import SchedulerInfo
-
-        runtime = self._runtime
-        connected = self._book.connected
-        return SchedulerInfo(
-            state=self.state,
-            timezone=str(self._declarer.zone),
-            stores={name: store.kind for name, store in self._stores.items()},
-            executors={name: executor.kind for name, executor in self._executors.items()},
-            nodes={name: loop.node_id for name, loop in runtime.loops.items()} if runtime else {},
-            tasks={
-                name: dict(self._book.reader(name).counts()) for name in self._stores if connected
-            },
-            pending_tasks=len(self._book.pending),
-            in_flight=runtime.in_flight() if runtime else 0,
-        )
-
-    def _named(self, store: str | None) -> list[str]:
-        if store is None:
-            return list(self._stores)
-        if store not in self._stores:
-            raise TaskConfigurationError(
-                f"there is no store {store!r}; this scheduler has {', '.join(self._stores)}"
-            )
-        return [store]
+    def _make_known(self, app: object) -> None:
+        state = getattr(app, "state", None)
+        if state is not None:
+            with suppress(AttributeError, TypeError):
+                state.tickwork = self
 
 
 class AsyncIOScheduler(Scheduler):
     """The scheduler under the name that this field's users know; it is the same in all."""
+
+
+def _call(method: WeakMethod[Callable[..., None]], *args: object) -> None:
+    """Call a method of what may be gone."""
+    found = method()
+    if found is not None:
+        found(*args)

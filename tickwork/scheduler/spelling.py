@@ -18,6 +18,7 @@ from tickwork.scheduler.declaring import (
     read_kwargs,
     read_tags,
 )
+from tickwork.scheduler.gates import in_step
 from tickwork.scheduler.options import POLICIES, read_changes, read_name, rendered_key
 from tickwork.wiring import build_trigger, crontab, every
 
@@ -122,6 +123,8 @@ def changed_definition(
 
     def alter(definition: Definition) -> Definition:
         altered = replace(definition, **fields)
+        if definition.gate is not None and not altered.fixed_delay:
+            altered = replace(altered, trigger=in_step(altered.trigger))
         if {"args", "kwargs", "concurrency_key"} & changes.keys():
             payload, key = _payload(altered, changes, target)
             altered = replace(altered, payload=payload, concurrency_key=key)

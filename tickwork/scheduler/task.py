@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tickwork.model.policies import ScheduleState
     from tickwork.model.snapshots import RunInfo, TaskInfo
     from tickwork.scheduler.run import Run
-    from tickwork.scheduler.scheduler import Scheduler
+    from tickwork.scheduler.tasks import SchedulerTasks
 
 __all__ = ["Task"]
 
@@ -36,13 +36,13 @@ class Task:
         fn: Callable[..., Any] | str | None = None,
         trigger: Trigger | str | None = None,
         *,
-        scheduler: Scheduler | None = None,
+        scheduler: SchedulerTasks | None = None,
         **options: Any,
     ) -> None:
         self.fn = fn
         self.trigger = trigger
         self.options = options
-        self._scheduler: Scheduler | None = None
+        self._scheduler: SchedulerTasks | None = None
         self._store = ""
         self._id: str | None = options.get("id")
         if scheduler is not None and fn is not None:
@@ -52,12 +52,12 @@ class Task:
             self._scheduler = scheduler
 
     @classmethod
-    def _bound(cls, scheduler: Scheduler, store: str, task_id: str) -> Task:
+    def _bound(cls, scheduler: SchedulerTasks, store: str, task_id: str) -> Task:
         task = cls()
         task._bind(scheduler, store, task_id)
         return task
 
-    def _bind(self, scheduler: Scheduler, store: str, task_id: str) -> None:
+    def _bind(self, scheduler: SchedulerTasks, store: str, task_id: str) -> None:
         self._scheduler, self._store, self._id = scheduler, store, task_id
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class Task:
         """The same methods, awaitable."""
         return AsyncFacade(self)
 
-    def _home(self) -> Scheduler:
+    def _home(self) -> SchedulerTasks:
         if self._scheduler is None or not self._store:
             raise SchedulerStateError(
                 f"{self!r} belongs to no scheduler: submit it with add_task()"

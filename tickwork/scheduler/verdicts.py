@@ -29,6 +29,7 @@ __all__ = [
     "left_over",
     "lingering",
     "note_of",
+    "refused",
     "retry_wait_us",
     "returned",
 ]
@@ -109,6 +110,10 @@ def _finished(
     reason: str | None = None,
 ) -> Finished:
     definition = held.definition
+    if held.passage is not None and outcome.started_us:
+        held.note_loss()
+    if held.lost_lock is not None:
+        reason = f"{reason}; {held.lost_lock}" if reason else held.lost_lock
     expires = definition.keep is not Keep.ALL or definition.result_ttl_us is not None
     return Finished(
         held.run_id,
@@ -201,8 +206,13 @@ def returned(held: Held, outcome: Outcome) -> Finished:
 
 def cancelled_before(held: Held, now_us: int) -> Finished:
     """Return what to write of a run whose end was asked for before it was started."""
-    outcome = Outcome(held, RunState.CANCELLED, 0, now_us)
-    return _finished(held, RunState.CANCELLED, outcome, reason=held.why)
+    state = RunState.SKIPPED if held.ending is RunState.SKIPPED else RunState.CANCELLED
+    return _finished(held, state, Outcome(held, state, 0, now_us), reason=held.why)
+
+
+def refused(held: Held, why: str, now_us: int) -> Finished:
+    """Return what to write of a run that isn't executed by this process."""
+    return _finished(held, RunState.SKIPPED, Outcome(held, RunState.SKIPPED, 0, now_us), reason=why)
 
 
 def failed(held: Held, error: BaseException | None, now_us: int) -> Finished:

@@ -142,7 +142,9 @@ class SteppedScheduler(Scheduler):
 def _awaited(loop: StoreLoop, *, hangs: bool) -> bool:
     """Whether time stands still for runs of a loop: not for those that outlive their end."""
     return any(
-        not held.overdue and not (hangs and held.started_us and loop.may_time_out(held))
+        not held.overdue
+        and not held.at_gate
+        and not (hangs and held.started_us and loop.may_time_out(held))
         for held in loop.in_flight()
     )
 

@@ -15,10 +15,11 @@ from fastapi import Depends, FastAPI, Request, WebSocket
 from fastapi.testclient import TestClient
 
 from tests.unit.integrations.jobs import doubled, on_thread
-from tickwork import Scheduler
+from tickwork import RunInfo, Scheduler
 from tickwork.errors import SchedulerStateError
 from tickwork.integrations.fastapi import (
     AsyncSubmitter,
+    RunDep,
     SchedulerDep,
     SubmitterDep,
     answer_errors,
@@ -69,6 +70,11 @@ def application(scheduler: Scheduler, **more: Any) -> FastAPI:
     async def state(request: Request) -> str:
         return str(request.state.greeting)
 
+    @app.get("/runs/{run_id}")  # noqa: FAST003  RunDep reads it
+    async def follow(run: RunDep, wait: float) -> RunInfo:
+        found: RunInfo = await run.aio.wait(wait)
+        return found
+
     @app.websocket("/socket")
     async def talk(websocket: WebSocket, scheduler: SchedulerDep) -> None:
         await websocket.accept()
@@ -100,6 +106,28 @@ def test_endpoints_submit_work(app: FastAPI, client: TestClient, path: str) -> N
 
 def test_coroutines_run_on_the_loop_of_the_application(client: TestClient) -> None:
     assert client.post("/on-loop").json() is True
+
+
+def test_the_run_that_a_path_names_is_followed(app: FastAPI, client: TestClient) -> None:
+    run_id = client.post("/doubled/4").json()["run"]
+    found = client.get(f"/runs/{run_id}", params={"wait": WAIT_S}).json()
+    [run] = app.state.runs
+    assert found == run.snapshot().model_dump(mode="json")
+    assert (found["status"], found["result"]) == ("completed", 8)
+
+
+def test_a_run_that_is_not_over_in_time_is_answered_with_504(
+    scheduler: Scheduler,
+) -> None:
+    app = application(scheduler)
+    answer_errors(app)
+    with TestClient(app) as client:
+        later = scheduler.options(start_in=3_600).submit(doubled, 4)
+        answer = client.get(f"/runs/{later.id}", params={"wait": 0.05})
+        assert answer.status_code == 504
+        assert "isn't over after 0.05 s" in answer.json()["detail"]
+        answer = client.get("/runs/nothing", params={"wait": 0})
+        assert answer.status_code == 404
 
 
 def test_options_of_a_submitter_add_up(app: FastAPI, client: TestClient) -> None:

@@ -72,10 +72,16 @@ class Site:
         assert connection.execute(text(query), {"key": key}).scalar() == key
 
     def make_heavy(self, connection: Connection) -> None:
-        """Change much in a transaction: of two in a deadlock, MySQL ends the one with less."""
-        nodes = tables(self.prefix).nodes
-        rows = [node_row(NodeRecord(id=f"{number:03}")) for number in range(100)]
-        connection.execute(insert(nodes), rows)
+        """Have the others give way in a deadlock.
+
+        MySQL ends who has changed the least, PostgreSQL who waits long enough to look for it.
+        """
+        if self.postgresql:
+            connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+        else:
+            nodes = tables(self.prefix).nodes
+            rows = [node_row(NodeRecord(id=f"{number:03}")) for number in range(100)]
+            connection.execute(insert(nodes), rows)
 
     def waits(self, number: int) -> bool:
         """Whether a connection waits for a lock."""
@@ -139,12 +145,14 @@ def number_of(connection: Connection) -> int:
 
 @contextmanager
 def numbers(bench: Bench) -> Iterator[list[int]]:
-    """Collect the numbers of the connections on which transactions of a store begin."""
+    """Collect the numbers of the connections on which transactions of a store's steps begin."""
     found: list[int] = []
     engine = engine_of(bench)
 
     def note(connection: Connection) -> None:
-        found.append(number_of(connection))
+        # Hints about earlier steps may be sent meanwhile.
+        if not isinstance(threading.current_thread(), threading.Timer):
+            found.append(number_of(connection))
 
     event.listen(engine, "begin", note)
     yield found
@@ -454,7 +462,8 @@ def test_a_deadlock_is_nobodys_trouble(site: Site) -> None:
         site.lock(other, "runs", run.id)
         other.rollback()
         thread.join(DEADLINE_S)
-    assert len(found) == 2
+    # It began anew; again where it was faster than we at what it had let go of.
+    assert len(found) > 1
     assert asked == [1]
     assert answers == [frozenset()]
     assert bench.run(run).state is RunState.COMPLETED
