@@ -16,9 +16,6 @@ from tickwork.model.instants import SECOND
 
 __all__ = ["Changes"]
 
-_OWED_US = 3 * SECOND
-"""How far a cluster that is being killed may be behind in its planning."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -120,12 +117,12 @@ class ChangesUnderWay:
         assert self._process.returncode == 0, self._errors.read_text()
 
     def expected(self) -> list[Expected]:
-        """Return what is to be expected of all tasks, by when the calls were really made."""
+        """Return what is to be expected of all tasks, by how the calls were really made."""
         made = [json.loads(line) for line in self._output.read_text().splitlines()]
-        calls: dict[tuple[str, str], tuple[_Call, int, int]] = {}
-        for number, before_us, after_us in made:
+        calls: dict[tuple[str, str], tuple[_Call, int | None, int]] = {}
+        for number, next_us, after_us in made:
             call = self._calls[number]
-            calls[call.task.id, call.method] = (call, before_us, after_us)
+            calls[call.task.id, call.method] = (call, next_us, after_us)
         expected = []
         for task in self._tasks:
             removed, added = calls.get((task.id, "remove_task")), calls.get((task.id, "add_task"))
@@ -153,9 +150,10 @@ class ChangesUnderWay:
         return (before.pop() if before else -1), task.generation
 
 
-def _removed(task: Every, before_us: int, after_us: int, generation: int | None) -> Expected:
+def _removed(task: Every, next_us: int | None, after_us: int, generation: int | None) -> Expected:
+    """Expect a task that may have owed what wasn't planned just before, however much that is."""
     times = [fire_us for fire_us in task.fire_times() if fire_us <= after_us]
-    owed = frozenset(fire_us for fire_us in times if fire_us > before_us - _OWED_US)
+    owed = frozenset(at for at in times if next_us is not None and at >= next_us)
     return task.expected(fire_times=times, optional=owed, generation=generation, removed=True)
 
 

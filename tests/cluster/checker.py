@@ -13,7 +13,8 @@ every contradiction to the promises:
   executed at most once an attempt, one lease gives one execution, a later lease a later attempt,
   and more than one attempt is only under at_least_once delivery. `lost` are only runs of which the
   delivery, or the bound of crashes, says so.
-- Nothing is executed before it is due, and no two runs of a task with one instance at a time.
+- Nothing is executed before it is due, and no two scheduled runs of a task with one instance at a
+  time; runs by hand wait for nobody.
 - What runs tell of their instants is so, whatever the clocks of their processes say.
 
 It knows nothing of stores, processes or clocks; any store's tests can use it.
@@ -146,7 +147,7 @@ class _Check:
             for run in mine:
                 self._check_run(each, run)
             if each.max_instances == 1:
-                self._check_overlap(mine)
+                self._check_overlap([run for run in mine if run.source is Source.SCHEDULED])
         self._check_strays(known)
         self._check_tasks()
         return Report(self._flaws, self._counts())

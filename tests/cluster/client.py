@@ -2,8 +2,8 @@
 
 `python -m tests.cluster.client STORE SCRIPT`: STORE is the JSON text of its URL or options, the
 script a JSON list of `[at_us, method, args, options]`, each a call of a method of a connected
-`Scheduler` at an instant. For each it prints a line of JSON: the index of the entry, and the
-instants before and after the call.
+`Scheduler` at an instant. For each it prints a line of JSON: the index of the entry, the first fire
+time that wasn't planned just before a task was removed (else null), and the instant after the call.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tickwork import Scheduler
-from tickwork.model.instants import SECOND
+from tickwork.model.instants import SECOND, to_us
 from tickwork.scheduler.clock import SystemClock
 
 
@@ -25,9 +25,14 @@ def main(store: str | dict[str, Any], script: Path) -> None:
             left_s = (at_us - now_us()) / SECOND
             if left_s > 0:
                 threading.Event().wait(left_s)
-            before_us = now_us()
+            next_us = _next_us(scheduler, *args) if method == "remove_task" else None
             getattr(scheduler, method)(*args, **options)
-            print(json.dumps([number, before_us, now_us()]), flush=True)
+            print(json.dumps([number, next_us, now_us()]), flush=True)
+
+
+def _next_us(scheduler: Scheduler, task_id: str) -> int | None:
+    fire_time = scheduler.get_task_info(task_id).next_run_time
+    return None if fire_time is None else to_us(fire_time)
 
 
 if __name__ == "__main__":

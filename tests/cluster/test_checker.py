@@ -51,6 +51,12 @@ def of(run: RunRecord, **changes: Any) -> Execution:
     return replace(execution, **changes)
 
 
+def by_hand(run_id: str = "by-hand") -> RunRecord:
+    """Return a completed run that somebody asked for."""
+    run = a_run(5_500, id=run_id, source=Source.MANUAL)
+    return replace(run, fire_us=None, first_us=None, last_us=None)
+
+
 class History:
     """A good history of five fire times, to be spoilt."""
 
@@ -160,13 +166,13 @@ GOOD: dict[str, Spoil] = {
     "instants of the last attempt": lambda history: (
         history.expect(clocks_us=50).crash().run(1, finished_us=9_100)
     ),
-    "a run by hand has no slot": lambda history: history.add(
-        replace(
-            a_run(5_500, id="by-hand", source=Source.MANUAL),
-            fire_us=None,
-            first_us=None,
-            last_us=None,
-        )
+    "a run by hand has no slot": lambda history: history.add(by_hand()),
+    "runs by hand wait for nobody": lambda history: (
+        history.execution(4, ended_us=6_000)
+        .add(by_hand("one"))
+        .execution(5, started_us=5_510, ended_us=5_590)
+        .add(by_hand("other"))
+        .execution(6, started_us=5_520, ended_us=5_530)
     ),
     "a task at rest counts no runs": lambda history: history.task(active=0),
     "two at a time, where two may": lambda history: history.expect(max_instances=2).execution(

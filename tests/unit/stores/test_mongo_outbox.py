@@ -8,9 +8,9 @@ import pytest
 from tests.unit.stores.mongo_commands import StoppedError
 from tests.unit.stores.mongo_place import Place, placed
 from tickwork.errors import InvalidInputError
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import TaskRecord
-from tickwork.model.steps import Edit, Ended, PruneRequest, RunQuery
+from tickwork.model.steps import Edit, Ended, PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.mongo import MongoStore
 from tickwork.testing.store_contract.bench import (
     MINUTE,
@@ -58,6 +58,47 @@ def test_drafts_are_seen_by_nobody(place: Place) -> None:
     assert place.bench.lease(node=OTHER, store=store).leased == ()
     assert store.prune(PruneRequest({"a": 0, "b": 0}, T0 + MINUTE)) == 0
     assert place.drafts() == drafts
+
+
+def test_a_task_is_not_shown_as_finished_before_its_last_run_is(place: Place) -> None:
+    """Else who waits for the end of everything would look at a moment when nothing is left."""
+    place.bench.put(task())
+    place.bench.register("node-1")
+    reader = place.bench.second
+    assert isinstance(reader, MongoStore)
+    shown: list[tuple[int, set[str]]] = []
+
+    def look(_: int) -> bool:
+        shown.append((len(reader.find_runs(RunQuery())), _states(reader)))
+        return False
+
+    place.gate.arm(look)
+    place.bench.store.plan(place.bench.plan_request())
+    look(0)
+    changes = [each for at, each in enumerate(shown) if each not in shown[:at]]
+    assert changes == [(0, {"scheduled"}), (1, {"scheduled"}), (1, {"finished"})]
+
+
+def _states(reader: MongoStore) -> set[str]:
+    """Return the state of the only task, as all ways of reading tell it."""
+    one = reader.get_task("task")
+    assert one is not None
+    found = [task for state in ScheduleState for task in reader.find_tasks(TaskQuery(state=state))]
+    counted = [state for state, number in reader.counts().items() if number]
+    records = [one, *found, *reader.find_tasks(TaskQuery())]
+    assert (len(found), len(counted)) == (1, 1)
+    return {*counted, *(record.state.value for record in records)}
+
+
+def test_a_task_whose_last_runs_nobody_made_is_found_as_scheduled(place: Place) -> None:
+    _planned_until_drafts(place)
+    store = place.bench.second
+    assert isinstance(store, MongoStore)
+    for state, ids in ((ScheduleState.SCHEDULED, ["b"]), (ScheduleState.FINISHED, [])):
+        found = store.find_tasks(TaskQuery(state=state, search="B", limit=5))
+        assert [each.id for each in found] == ids
+    place.bench.recover(decide_never, decide_never, node=OTHER)
+    assert store.counts() == {"pending": 0, "scheduled": 0, "paused": 0, "finished": 2}
 
 
 def test_who_plans_next_settles_what_was_left_behind_for_a_while(place: Place) -> None:

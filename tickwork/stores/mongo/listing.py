@@ -1,7 +1,12 @@
-"""Reading for people."""
+"""Reading for people.
+
+A task whose last runs stand in its outbox is finished, and they aren't to be seen yet. To people it
+is still scheduled until they are: else there would be moments, or seconds where its planner has
+ended, in which nothing seems to be left of a task that was never executed.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tickwork.errors import InvalidInputError
 from tickwork.model.policies import ScheduleState
@@ -16,12 +21,27 @@ __all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task", "nodes"]
 
 _SORTS = {"id": "_id", "name": "name", "next_run_time": "due_us", "created_at": "created_us"}
 _THERE: Document = {"gone": {"$exists": False}}
+_SCHEDULED, _FINISHED = ScheduleState.SCHEDULED.value, ScheduleState.FINISHED.value
+_SHOWN_AS: Mapping[str, Document] = {
+    _SCHEDULED: {"$or": [{"state": _SCHEDULED}, {"state": _FINISHED, "outbox.planned": True}]},
+    _FINISHED: {"state": _FINISHED, "outbox.planned": {"$ne": True}},
+}
 
 
 def get_task(session: Session, task_id: str) -> TaskRecord | None:
     """Do a reader's `get_task`."""
-    found = session.tasks.find({"_id": task_id, **_THERE})
-    return records(session, found)[0] if found else None
+    found = _shown(session, session.tasks.find({"_id": task_id, **_THERE}))
+    return found[0] if found else None
+
+
+def _shown(session: Session, tasks: Iterable[Document]) -> list[TaskRecord]:
+    return records(session, [{**task, "state": _shown_state(task)} for task in tasks])
+
+
+def _shown_state(task: Document) -> str:
+    state: str = task["state"]
+    makes_last = state == _FINISHED and task.get("outbox", {}).get("planned", False)
+    return _SCHEDULED if makes_last else state
 
 
 def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
@@ -32,7 +52,7 @@ def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
             f"can't sort tasks by {query.sort!r}; use one of {', '.join(_SORTS)}, "
             "with - in front for descending"
         )
-    return records(session, _page(session, query, _SORTS[word]))
+    return _shown(session, _page(session, query, _SORTS[word]))
 
 
 def _page(session: Session, query: TaskQuery, field: str) -> list[Document]:
@@ -56,13 +76,15 @@ def _wanted(query: TaskQuery) -> Document:
     equal = {
         "declared_in": query.declared_in,
         "trigger": query.trigger,
-        "state": query.state and query.state.value,
         "executor": query.executor,
         "function": query.function,
         "tags": query.tag,
     }
     wanted: Document = {name: value for name, value in equal.items() if value is not None}
     wanted |= _THERE
+    if query.state is not None:
+        state = query.state.value
+        wanted["$and"] = [_SHOWN_AS.get(state, {"state": state})]
     if query.search is not None:
         # As a text: a regular expression of BSON's own ends at the first NUL.
         pattern = re.escape(query.search).replace("\0", "x00")
@@ -106,7 +128,9 @@ def nodes(session: Session) -> list[NodeRecord]:
 def counts(session: Session) -> Mapping[str, int]:
     """Do a reader's `counts`."""
     found = dict.fromkeys((state.value for state in ScheduleState), 0)
-    by_state = {"$group": {"_id": "$state", "tasks": {"$sum": 1}}}
-    for each in session.tasks.groups({"$match": _THERE}, by_state):
-        found[each["_id"]] = each["tasks"]
+    facts = {"state": "$state", "outbox": {"planned": "$outbox.planned"}}
+    group = {"$group": {"_id": facts, "tasks": {"$sum": 1}}}
+    for each in session.tasks.groups({"$match": _THERE}, group):
+        state = _shown_state(each["_id"])
+        found[state] = found.get(state, 0) + each["tasks"]
     return found
