@@ -28,15 +28,15 @@ long-id
 """
 
 RUNS = """\
-WHEN                        FROM NOW        TASK    STATUS     FIRES    LATE    TOOK  WHY
-2026-11-23 10:00:00 +01:00  now             break   failed         1  0.0 ms  0.0 ms  \
+WHEN                        FROM NOW        TASK    STATUS     SOURCE     FIRES    LATE    TOOK  WHY
+2026-11-23 10:00:00 +01:00  now             break   failed     scheduled      1  0.0 ms  0.0 ms  \
 ValueError: the machine is broken
-2026-11-23 10:00:00 +01:00  now             greet   completed      1  0.0 ms  0.0 ms
-2026-11-23 09:00:00 +01:00  1 h ago         greet   completed      1  0.0 ms  0.0 ms
-2026-11-23 08:30:00 +01:00  1 h 30 min ago  break   failed         1  0.0 ms  0.0 ms  \
+2026-11-23 10:00:00 +01:00  now             greet   completed  scheduled      1  0.0 ms  0.0 ms
+2026-11-23 09:00:00 +01:00  1 h ago         greet   completed  scheduled      1  0.0 ms  0.0 ms
+2026-11-23 08:30:00 +01:00  1 h 30 min ago  break   failed     scheduled      1  0.0 ms  0.0 ms  \
 ValueError: the machine is broken
-2026-11-23 08:00:00 +01:00  2 h ago         report  completed      1  0.0 ms  0.0 ms
-2026-11-23 08:00:00 +01:00  2 h ago         greet   completed      1  0.0 ms  0.0 ms
+2026-11-23 08:00:00 +01:00  2 h ago         report  completed  scheduled      1  0.0 ms  0.0 ms
+2026-11-23 08:00:00 +01:00  2 h ago         greet   completed  scheduled      1  0.0 ms  0.0 ms
 """
 
 SHOWN = """\
@@ -56,10 +56,10 @@ Next fires:
   Mon 2026-11-23 15:00:00 +01:00 (in 5 h)
 
 Last runs:
-WHEN                        FROM NOW  TASK   STATUS     FIRES    LATE    TOOK
-2026-11-23 10:00:00 +01:00  now       greet  completed      1  0.0 ms  0.0 ms
-2026-11-23 09:00:00 +01:00  1 h ago   greet  completed      1  0.0 ms  0.0 ms
-2026-11-23 08:00:00 +01:00  2 h ago   greet  completed      1  0.0 ms  0.0 ms
+WHEN                        FROM NOW  TASK   STATUS     SOURCE     FIRES    LATE    TOOK
+2026-11-23 10:00:00 +01:00  now       greet  completed  scheduled      1  0.0 ms  0.0 ms
+2026-11-23 09:00:00 +01:00  1 h ago   greet  completed  scheduled      1  0.0 ms  0.0 ms
+2026-11-23 08:00:00 +01:00  2 h ago   greet  completed  scheduled      1  0.0 ms  0.0 ms
 """
 
 PAUSED = """\

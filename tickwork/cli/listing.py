@@ -28,6 +28,7 @@ _RUN_COLUMNS = (
     Column("FROM NOW", rank=4),
     Column("TASK", least=16, fold=True),
     Column("STATUS"),
+    Column("SOURCE", rank=6),
     Column("FIRES", rank=3, right=True),
     Column("LATE", rank=5, right=True),
     Column("TOOK", rank=2, right=True),
@@ -116,6 +117,7 @@ def _run_row(terminal: Terminal, run: RunInfo) -> list[str]:
         *_when(terminal, run.started_at or run.created_at),
         run.task_id,
         run.status.value,
+        run.source.value,
         fires,
         "-" if run.lateness is None else seconds_text(run.lateness),
         took if run.status in TERMINAL else "-",
@@ -137,7 +139,7 @@ def _why(terminal: Terminal, run: RunInfo) -> str:
     elif run.fire_count > 1 and run.first_fire_time:
         text = f"for all since {moment_text(run.first_fire_time, terminal.zone)}"
     else:
-        text = run.source.value if run.source.value != "scheduled" else ""
+        text = ""
     return " ".join(text.split())
 
 
