@@ -232,6 +232,7 @@ class SchedulerLife:
                 turns=self._turns,
             )
             try:
+                self._starting()
                 self._elections.start()
                 self._runtime.start(active=not paused)
             except BaseException:
@@ -247,6 +248,9 @@ class SchedulerLife:
             self._run_at_start(self._book.run_on_startup)
             self._started()
             return self
+
+    def _starting(self) -> None:
+        """Be told that it will start in a moment, if nothing goes wrong."""
 
     def _started(self) -> None:
         """Be told that it has started."""
@@ -281,6 +285,7 @@ class SchedulerLife:
             SchedulerStateError: called on the event loop that executes runs, which could then never
                 end; use `await scheduler.aio.stop()`, or `wait=False`.
         """
+        self._stay_in_process()
         runtime = self._runtime
         if runtime is None:
             self.close()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tickwork.errors import LeaseLostError, StoreError
-from tickwork.interfaces import Store
+from tickwork.interfaces import Reader, Store
 from tickwork.model.definition import Definition
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
 from tickwork.model.instants import SECOND
@@ -28,6 +28,7 @@ from tickwork.model.policies import Keep, RunState
 from tickwork.model.provided import provided
 from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
+    TASK_REMOVED,
     Deferral,
     Edit,
     LeaseRequest,
@@ -401,6 +402,10 @@ class StoreLoop:
                 self._ids.at(now_us),
             )
         )
+        if self._turn is not None:
+            # First, so that nothing is executed twice; what this process dies of, is gone with it.
+            some = bool(reply.leased or reply.recorded)
+            self._turn.planned(now_us, some=some, more=reply.more)
         self._hand_over(reply.leased, reserved, now_us)
         for run in reply.recorded:
             self._announcer.recorded(run)
@@ -409,9 +414,6 @@ class StoreLoop:
         self._kept.clear()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
-        if self._turn is not None:
-            some = bool(reply.leased or reply.recorded)
-            self._turn.planned(now_us, some=some, more=reply.more)
         self._again |= reply.more
         return reply.next_us
 
@@ -493,6 +495,8 @@ class StoreLoop:
         name = held.run.executor
         if self.holding.held.get(held.run_id) is not held:
             return
+        if self._is_task_gone(held):
+            held.ending, held.why = RunState.CANCELLED, TASK_REMOVED
         if held.ending is not None or held.is_shut_out():
             self._skip(held, held.why, now_us)
             return
@@ -505,6 +509,13 @@ class StoreLoop:
         else:
             self._announcer.started(held)
             self._start(name, [held], now_us)
+
+    def _is_task_gone(self, held: Held) -> bool:
+        """Whether the task of a run was removed while it waited at its gate."""
+        if held.run.definition is not None or not isinstance(self.store, Reader):
+            return False
+        task = self.store.get_task(held.task_id)
+        return task is None or task.generation != held.run.generation
 
     # --- handing over -------------------------------------------------------------------------
 

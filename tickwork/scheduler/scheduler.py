@@ -168,7 +168,7 @@ class Scheduler(SchedulerTasks):
             self._keep_lifecycle(made)
 
     def _lead_changed(self, made: Lifecycle, leads: bool) -> None:  # noqa: FBT001  as it is told
-        if not made.stopped:
+        if not (made.stopped or made.removed):
             self._keep_lifecycle(made, at_once=not leads)
 
     def _keep_lifecycle(self, made: Lifecycle, *, at_once: bool = False) -> None:
@@ -182,23 +182,27 @@ class Scheduler(SchedulerTasks):
             if at_once:
                 runtime.loops["local"].execute_only([made.run_id])
 
-    def _started(self) -> None:
+    def _starting(self) -> None:
         tasks = self._book.reader("local")
         for name, made in list(self._lifecycles.items()):
             if made.removed or tasks.get_task(name) is None:
                 del self._lifecycles[name]
-                continue
-            made.begin()
+            else:
+                made.begin()
+
+    def _started(self) -> None:
+        for made in list(self._lifecycles.values()):
             self._keep_lifecycle(made)
 
     def _stopping(self) -> None:
-        for made in self._lifecycles.values():
+        for made in list(self._lifecycles.values()):
             made.stop()
 
     def _stopped(self) -> None:
-        for made in self._lifecycles.values():
+        for made in list(self._lifecycles.values()):
             made.end()
-        self._cancel_unstarted({"local": [made.run_id for made in self._lifecycles.values()]})
+        keeping = [made.run_id for made in list(self._lifecycles.values())]
+        self._cancel_unstarted({"local": keeping})
 
     def _changed(self, kind: type[Any], store: str, task_id: str) -> None:
         super()._changed(kind, store, task_id)

@@ -167,7 +167,16 @@ def test_all_kinds_of_functions_run(memory_home: Home) -> None:
     assert found == ["2", "Shop.open", "at", "coroutine", "lambda", "other", "partial", "sold tea"]
     assert ids(scheduler) == [
         f"all.{name}"
-        for name in "Shop.open Shop.sell add coroutine lambda leak note other".split()
+        for name in [
+            "Shop.open",
+            "Shop.sell",
+            "add",
+            "coroutine",
+            "lambda",
+            "leak",
+            "note",
+            "other",
+        ]
     ]
 
 
