@@ -123,7 +123,8 @@ class Book:
         if (known.original or known.definition) != declared.definition:
             raise _conflict(declared)
         # Said again: what was done to it since, a pause or an edit, holds.
-        definition = replace(known.definition, target=declared.definition.target)
+        said = declared.definition
+        definition = replace(known.definition, target=said.target, gate=said.gate)
         self.pending[key] = replace(known, definition=definition)
 
     def write_pending(self) -> None:
@@ -214,8 +215,10 @@ class Book:
             # "Once, now" said again after it was done is a new task under the old id.
             return Edit(new)
         if before == wanted:
-            known = replace(existing, definition=replace(current, target=wanted.target))
-            return Edit(known, unchanged=wanted.target is None)
+            # What isn't stored, and so isn't compared, is as it was said last.
+            own = replace(current, target=wanted.target, gate=wanted.gate)
+            kept = wanted.target is None and wanted.gate is None and current.gate is None
+            return Edit(replace(existing, definition=own), unchanged=kept)
         if not declared.updates:
             raise _conflict(declared)
         merged = _merge(before, current, wanted)
@@ -538,7 +541,7 @@ def _merge(before: Definition, current: Definition, wanted: Definition) -> Defin
         for name in _DECLARED_FIELDS
         if getattr(wanted, name) != getattr(before, name)
     }
-    return replace(current, **{**changes, "target": wanted.target})
+    return replace(current, **{**changes, "target": wanted.target, "gate": wanted.gate})
 
 
 def _is_over(task: TaskRecord) -> bool:

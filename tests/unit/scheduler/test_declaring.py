@@ -442,3 +442,26 @@ def test_a_task_of_another_process_is_executed_without_being_declared_here(
     with worker:
         worker.advance(minutes=2)
     assert jobs.calls == [("far",)] * 2
+
+
+# --- what isn't stored ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("connected", [False, True])
+def test_the_gate_is_the_one_that_was_said_last(*, replaces: bool, connected: bool) -> None:
+    """It isn't part of the definition that is compared: locks and leaders are objects."""
+    scheduler = SteppedScheduler()
+    if connected:
+        scheduler.start()
+    with scheduler:
+        for options in ({"scope": "node"}, {"max_lock_seconds": 60}, {"max_lock_seconds": 90}):
+            scheduler.add_task(
+                jobs.note, "interval", minutes=1, start_at=START, id="a",
+                replace_existing=replaces, **options,
+            )  # fmt: skip
+        scheduler.advance(minutes=1)
+        (lock,) = scheduler.locks_at().store.locks()
+        assert lock.forgotten_us - lock.acquired_us == 120_000_000
+        gate = scheduler._book.record("local", "a")[0].definition.gate  # type: ignore[union-attr]  # noqa: SLF001  nothing shows it
+        assert gate.max_lock_us == 90_000_000
