@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Self
 
 from tickwork.coordination.hold import Hold, acquired
-from tickwork.coordination.place import Home, Place, Placed
+from tickwork.coordination.place import Home, Place, Placed, lock_name
 from tickwork.coordination.waiting import finished, off_loop
 from tickwork.errors import InvalidInputError, StoreError, TickworkError
 from tickwork.model.instants import SECOND, read_seconds
@@ -33,11 +33,15 @@ logger = logging.getLogger("tickwork.coordination")
 
 _LOOK_S = 0.05
 
+_ENDED_WITHIN_S = 10.0
+"""How long a stop waits for a store that doesn't answer."""
+
 
 class _Candidacy:
     """The time from a start to a stop."""
 
     def __init__(self) -> None:
+        self.undecided = False
         self._over = False
         self._woken = threading.Event()
 
@@ -46,6 +50,7 @@ class _Candidacy:
 
     def end(self) -> None:
         self._over = True
+        self.undecided = False
         self._woken.set()
 
     def rest(self, place: Place, until_us: int) -> None:
@@ -119,7 +124,14 @@ class LeaderElection(Placed):
     def is_leader(self) -> bool:
         """Whether this candidate leads at this moment; touches no store."""
         hold = self._hold
-        return hold is not None and hold.held and not self._is_overdue(hold)
+        if hold is None or self._candidacy.is_over():
+            return False
+        return hold.held and not self._is_overdue(hold)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it stands for election and hasn't heard anything yet."""
+        return self._candidacy.undecided
 
     @property
     def fence(self) -> int | None:
@@ -171,6 +183,7 @@ class LeaderElection(Placed):
             self._starts += 1
             if self._starts == 1:
                 self._candidacy = _Candidacy()
+                self._candidacy.undecided = True
                 self._stand_at(place)
                 if threaded:
                     self._thread = threading.Thread(
@@ -186,7 +199,7 @@ class LeaderElection(Placed):
         self._at = place
         self._doubtful = False
         self._request = LockRequest(
-            f"leader:{self.name}", place.new_owner(), self._lease_us, place.about()
+            lock_name("leader", self.name), place.new_owner(), self._lease_us, place.about()
         )
 
     def stop(self) -> None:
@@ -204,7 +217,7 @@ class LeaderElection(Placed):
                 candidacy.end()
                 self._thread = None
         if last and thread is not None and thread is not threading.current_thread():
-            thread.join(self._lease_us / SECOND)
+            thread.join(min(self._lease_us / SECOND, _ENDED_WITHIN_S))
             if thread.is_alive():
                 logger.warning("the store of %r doesn't answer; it is left to its lease", self)
                 return
@@ -235,6 +248,7 @@ class LeaderElection(Placed):
                     self._renew(self._hold, place)
                 if candidacy.is_over() and self._candidacy is candidacy:
                     self._resign("it stopped")
+            candidacy.undecided = False
             return next_us
 
     def _ask(self, place: Place, request: LockRequest) -> None:

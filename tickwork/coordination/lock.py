@@ -25,6 +25,9 @@ __all__ = ["AsyncLock", "BaseLock", "Lock"]
 
 logger = logging.getLogger("tickwork.coordination")
 
+_AGAIN_US = SECOND // 1_000
+"""How soon to ask a store again that doesn't answer."""
+
 
 class BaseLock(Placed):
     """What locks have in common: who holds what, in threads as in coroutines."""
@@ -210,7 +213,10 @@ class Lock(BaseLock):
                     hold.renew()
                     next_us = _due_us(hold)
                 except StoreError:
-                    next_us = place.now_us() + max(1, hold.lease_us // 20)
+                    # Again and again, and more often towards the end.
+                    now_us = place.now_us()
+                    left_us = hold.until_us - now_us
+                    next_us = now_us + max(_AGAIN_US, min(hold.lease_us // 20, left_us // 2))
         if hold.lost:
             self._tell_loss(hold)
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from hashlib import blake2b
 from typing import Protocol
 from uuid import uuid4
 from weakref import ReferenceType, ref
@@ -20,7 +21,7 @@ from tickwork.interfaces import Clock, Locking
 from tickwork.model.instants import SECOND
 from tickwork.model.standard import is_unicode
 
-__all__ = ["Home", "Place", "Placed"]
+__all__ = ["Home", "Place", "Placed", "lock_name"]
 
 _LONGEST_NAME = 191
 _NEVER_STANDS = getattr(time, "CLOCK_BOOTTIME", None)
@@ -137,6 +138,15 @@ class Placed:
             with suppress(SchedulerStateError):
                 return home.locks_at(self._store_name)
         return homes[-1].locks_at(self._store_name)
+
+
+def lock_name(kind: str, name: str) -> str:
+    """Return the name of a lock of a kind, which every store takes, however long the other is."""
+    whole = f"{kind}:{name}"
+    if _is_name(whole):
+        return whole
+    digest = blake2b(whole.encode(), digest_size=16).hexdigest()
+    return f"{whole.replace(chr(0), '')[: _LONGEST_NAME - 1 - len(digest)]}~{digest}"
 
 
 def _is_name(name: object) -> bool:

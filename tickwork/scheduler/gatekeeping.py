@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tickwork.coordination.hold import Hold, attempt
-from tickwork.coordination.place import Place
+from tickwork.coordination.place import Place, lock_name
 from tickwork.errors import StoreError, TickworkError
 from tickwork.model.instants import SECOND
 from tickwork.model.locks import LockRequest
@@ -39,6 +39,12 @@ _LOOK_US = SECOND // 2
 
 _ENDED_WITHIN_S = 10.0
 """How long a stop waits for a store that doesn't answer."""
+
+_REST_US = 60 * SECOND
+"""How long to rest where there is nothing to do."""
+
+_ELECTED_US = SECOND // 50
+"""How soon to look again whether an election has begun."""
 
 _TIME = "local"
 """The store whose place tells the time; every scheduler has it."""
@@ -85,7 +91,7 @@ class Passage:
         if self.span is None:
             return None
         most_us, least_us = self.span
-        name, owner = f"task:{self.held.task_id}", Place.new_owner()
+        name, owner = lock_name("task", self.held.task_id), Place.new_owner()
         return LockRequest(name, owner, most_us, Place.about(), self.label_us, least_us)
 
     def kept_us(self) -> int | None:
@@ -179,7 +185,7 @@ class Gatekeeper:
             self._looking.clear()
             next_us = self.step()
             if not self._stopping.is_set():
-                next_us = place.now_us() + _LOOK_US if next_us is None else next_us
+                next_us = place.now_us() + _REST_US if next_us is None else next_us
                 place.wait(next_us, self._looking)
         self._leave()
 
@@ -223,7 +229,12 @@ class Gatekeeper:
             self._refuse(passage, held.why)
         elif self._draining and held.run.source is not Source.SHUTDOWN:
             self._refuse(passage, _STOPPED)
-        elif now_us >= passage.next_us:
+        elif now_us < passage.next_us:
+            return
+        elif passage.gate.leader is not None and passage.gate.leader.is_undecided:
+            # Only just started: it may be the leader in a moment.
+            passage.next_us = now_us + _ELECTED_US
+        else:
             self._advance(passage, now_us)
 
     def _advance(self, passage: Passage, now_us: int) -> None:
@@ -292,7 +303,7 @@ class Gatekeeper:
         if held.started_us:
             held.note_loss()
             ends_us = [hold.until_us for hold in passage.holds() if not hold.lost]
-            passage.next_us = min(passage.next_us, *ends_us)
+            passage.next_us = min([passage.next_us, *ends_us])
         else:
             # It waits for its executor.
             with suppress(StoreError):

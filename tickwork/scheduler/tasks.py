@@ -126,7 +126,9 @@ class SchedulerTasks(SchedulerRuns):
         Raises:
             TaskConfigurationError: when is said in no way, or in several.
         """
-        _, arguments = read_options(options)
+        others, arguments = read_options(options)
+        if GATES & others.keys():
+            check_seconds(arguments)
         read_spelling(trigger, arguments)
         return Task(None, trigger, scheduler=self, **options)
 

@@ -30,6 +30,7 @@ __all__ = [
     "becoming",
     "in_thread",
     "losing",
+    "pass_until",
     "until",
 ]
 
@@ -44,6 +45,16 @@ def until(condition: Callable[[], object], what: str) -> None:
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < end, f"never: {what}"
+        pause.wait(0.001)
+
+
+def pass_until(clock: ManualClock, condition: Callable[[], object], *, seconds: float) -> None:
+    """Let time pass, bit by bit, until a thread that waits for it has come to something."""
+    end = time.monotonic() + DEADLINE_S
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, "time goes by, and nothing happens"
+        clock.advance(seconds=seconds)
         pause.wait(0.001)
 
 
@@ -71,6 +82,7 @@ class LocksStore(MemoryStore):
         self.wanted: list[str] = []
         self.faults: dict[str, deque[Fault | None]] = {"acquire": deque(), "renew": deque()}
         self.down = False
+        self.failed = 0
         self.during: Callable[[str, str], object] = lambda *_: None
 
     def acquire_lock(self, request: LockRequest) -> LockRecord:
@@ -85,6 +97,7 @@ class LocksStore(MemoryStore):
     def _step(self, step: str, name: str, work: Callable[[], Answer]) -> Answer:
         fault = self.faults[step].popleft() if self.faults[step] else None
         if fault is Fault.BEFORE or self.down:
+            self.failed += 1
             raise StoreUnavailableError("down, as a test asked for")
         answer = work()
         self.during(step, name)

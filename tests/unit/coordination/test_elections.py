@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.coordination.places import DEADLINE_S, Process, Site, becoming, until
+from tests.unit.coordination.places import (
+    DEADLINE_S,
+    Process,
+    Site,
+    becoming,
+    pass_until,
+    until,
+)
 from tickwork.coordination import LeaderElection
 from tickwork.errors import InvalidInputError, SchedulerStateError
 from tickwork.testing import Fault, ManualClock
@@ -425,6 +432,29 @@ def test_a_store_that_hangs_keeps_nobody_from_stopping(
     until(lambda: elections() == [], "its thread ends")
     assert not one.is_leader
     assert site.names == [], "and gives back what it got after all"
+
+
+def test_a_leader_whose_store_hangs_leads_no_more_when_it_was_stopped(
+    site: Site, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickwork.coordination.election._ENDED_WITHIN_S", 0.01)
+    one = LeaderElection("lead", scheduler=site.process(), lease=600, renew_deadline=300)
+    standing, go = threading.Event(), threading.Event()
+
+    def stand(step: str, _: str) -> None:
+        if step == "renew":
+            standing.set()
+            assert go.wait(DEADLINE_S)
+
+    site.store.during = stand
+    one.start()
+    assert one.wait(DEADLINE_S)
+    pass_until(clock, standing.is_set, seconds=2)
+    one.stop()
+    assert not one.is_leader
+    go.set()
+    until(lambda: elections() == [], "its thread ends")
+    assert site.names == []
 
 
 @pytest.mark.parametrize(

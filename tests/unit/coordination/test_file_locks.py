@@ -14,6 +14,7 @@ import pytest
 from tests.unit.coordination.file_holder import ROUNDS, number_beside
 from tests.unit.coordination.places import DEADLINE_S, at_once, in_thread, until
 from tickwork.coordination import FileLockProtected
+from tickwork.coordination.file_lock import lock_descriptor as file_lock_descriptor
 from tickwork.errors import ConflictError, InvalidInputError
 
 ROOT = Path(__file__).parents[3]
@@ -211,21 +212,26 @@ def test_one_object_is_not_taken_twice(path: Path) -> None:
     lock.release()
 
 
-def test_a_thread_that_gives_up_takes_nothing_from_the_one_that_has_it(path: Path) -> None:
+def test_a_thread_that_gives_up_takes_nothing_from_the_one_that_has_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both want it by one object; the one that doesn't get it changes nothing."""
     lock, other = FileLockProtected(path), FileLockProtected(path)
     assert other.acquire()
-    barrier = threading.Barrier(3)
+    asking: set[int] = set()
 
-    def take() -> bool:
-        barrier.wait(DEADLINE_S)
-        return lock.acquire(timeout=0.3)
+    def lock_descriptor(descriptor: int) -> None:
+        asking.add(threading.get_ident())
+        file_lock_descriptor(descriptor)
 
-    with in_thread(take) as first, in_thread(take) as second:
-        barrier.wait(DEADLINE_S)
+    monkeypatch.setattr("tickwork.coordination.file_lock.lock_descriptor", lock_descriptor)
+    with (
+        in_thread(lambda: lock.acquire(timeout=0.3)) as one,
+        in_thread(lambda: lock.acquire(timeout=0.3)) as two,
+    ):
+        until(lambda: len(asking) == 2, "both ask")
         other.release()
-    got = [result for result in (*first, *second) if result is True]
-    assert len(got) == 1
+    assert sorted([*one, *two]) == [False, True]
     assert lock.held
     assert not other.acquire(blocking=False)
     lock.release()
@@ -260,6 +266,26 @@ def test_a_file_that_others_remove_is_made_anew(path: Path) -> None:
     waiting.__exit__(None, None, None)
     assert results == [True]
     until(path.exists, "there is a file")
+
+
+def test_a_file_that_is_replaced_before_it_is_locked_is_not_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking it; nobody else would see that lock."""
+    replaced: list[bool] = []
+
+    def lock_descriptor(descriptor: int) -> None:
+        if not replaced:
+            replaced.append(True)
+            path.unlink()
+            path.touch()
+        file_lock_descriptor(descriptor)
+
+    monkeypatch.setattr("tickwork.coordination.file_lock.lock_descriptor", lock_descriptor)
+    lock = FileLockProtected(path)
+    assert lock.acquire(blocking=False)
+    assert not FileLockProtected(path).acquire(blocking=False)
+    lock.release()
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.unit.coordination.places import (
     becoming,
     in_thread,
     losing,
+    pass_until,
     until,
 )
 from tickwork import Scheduler
@@ -95,7 +96,7 @@ def test_who_waits_gets_it_once_it_is_free(site: Site, clock: ManualClock) -> No
         results = threads.__enter__()
         until(lambda: len(site.store.wanted) > asked, "the other asks for it")
     assert results == []
-    clock.advance(seconds=0.25)
+    pass_until(clock, lambda: results, seconds=0.25)
     threads.__exit__(None, None, None)
     assert results == [first.fence + 1]
 
@@ -236,12 +237,13 @@ def test_a_store_that_comes_back_in_time_costs_nothing(site: Site, clock: Manual
     lock = Lock("door", lease=30, scheduler=site.process(), on_lost=lost.append)
     with lock as hold:
         site.store.down = True
-        clock.advance(seconds=29.9)
+        clock.advance(seconds=29.8)
+        until(lambda: site.store.failed, "it couldn't be renewed")
         assert hold.held
         site.store.down = False
         renewed = threading.Event()
         site.store.during = lambda *_: renewed.set()
-        clock.advance(microseconds=1)
+        clock.advance(seconds=0.1)
         assert renewed.wait(DEADLINE_S)
         clock.advance(seconds=29)
         assert hold.held

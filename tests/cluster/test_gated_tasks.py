@@ -1,0 +1,353 @@
+"""Tasks with a gate in several real processes: who executes what, when processes end or stand.
+
+What is asserted holds however busy the machine is: a fire time for which no process was there in
+time is accounted for in what all of them wrote down, and the locks themselves say when they end.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self, cast
+from uuid import uuid4
+
+import pytest
+
+from tests.cluster.cluster import ROOT, Worker, until
+from tests.cluster.gated_worker import TASK, Execution, GatedConfig, Record
+from tickwork.errors import StoreUnavailableError
+from tickwork.interfaces import Locking, StoreEnvironment
+from tickwork.model.definition import DefinitionCodec
+from tickwork.model.instants import SECOND
+from tickwork.model.locks import LockRecord, LockRequest
+from tickwork.scheduler.clock import SystemClock
+from tickwork.wiring import build_store, load_trigger
+
+_READY_S = 60.0
+_PATIENCE_S = 60.0
+_TRIES = 10
+_LONG_S = 600.0
+"""Longer than any test: what happens before this is over, didn't wait for it."""
+
+
+class Gated:
+    """Processes that share a store, and the record of what they executed."""
+
+    def __init__(self, store: str | dict[str, Any], folder: Path) -> None:
+        self._place = store
+        self._folder = folder
+        self.workers: list[Worker] = []
+        self.record = folder / "record"
+        self.record.touch()
+        self._store = build_store(store)
+
+    def __enter__(self) -> Self:
+        codec = DefinitionCodec(load_trigger)
+        self._store.open(StoreEnvironment(codec, SystemClock().now_us))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for worker in self.workers:
+                if worker.alive:
+                    worker.signal(signal.SIGKILL)
+            for worker in self.workers:
+                worker.reap()
+        finally:
+            self._store.close()
+            for worker in self.workers:
+                lines = worker.output.read_text(errors="replace").splitlines()
+                print(f"--- {worker.name}, pid {worker.pid}", *lines[-25:], sep="\n")
+
+    def start(self, count: int, **options: Any) -> list[Worker]:
+        """Start so many workers, and wait until all are ready."""
+        for _ in range(count):
+            self.launch(**options)
+        self.await_ready()
+        return self.workers
+
+    def await_ready(self) -> None:
+        """Wait until all workers are ready."""
+        for worker in self.workers:
+            until(partial(_is_ready, worker), _READY_S, f"{worker.name} is ready")
+            assert worker.alive
+
+    def launch(self, **options: Any) -> None:
+        """Start a worker."""
+        name = f"{len(self.workers):02}"
+        config = GatedConfig(
+            store=self._place,
+            record=str(self.record),
+            runs=str(self._folder / f"{name}.runs"),
+            **options,
+        )
+        path, output = self._folder / f"{name}.json", self._folder / f"{name}.out"
+        config.write(path)
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.cluster.gated_worker", str(path)],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": ""},
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self.workers.append(Worker(name, process, output, Path(config.runs)))
+
+    def freeze(self, worker: Worker) -> None:
+        """Have a worker stand still; not in the middle of a write, which stops all of SQLite."""
+        for _ in range(_TRIES):
+            worker.signal(signal.SIGSTOP)
+            until(worker.stands, 10, "it stands still")
+            with suppress(StoreUnavailableError):
+                cast("Locking", self._store).acquire_lock(LockRequest("probe", uuid4().hex, 1))
+                return
+            worker.signal(signal.SIGCONT)
+        raise AssertionError(f"{worker.name} does nothing but write")
+
+    def stop(self, workers: Sequence[Worker]) -> None:
+        """Stop workers cleanly, and wait for their end."""
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+        for worker in workers:
+            assert worker.reap() == 0, "a clean stop ends with status 0"
+            assert worker.said("stopped") is not None
+
+    def executions(self) -> list[Execution]:
+        """Return all executions so far, in the order in which they were written down."""
+        lines = self.record.read_bytes().splitlines(keepends=True)
+        return [Execution(**json.loads(line)) for line in lines if line.endswith(b"\n")]
+
+    def await_executions(
+        self, count: int, *, of: Callable[[Execution], bool] | None = None
+    ) -> list[Execution]:
+        """Wait for so many executions, or so many of a kind; return them."""
+        found: list[Execution] = []
+
+        def enough() -> bool:
+            found[:] = [each for each in self.executions() if of is None or of(each)]
+            return len(found) >= count
+
+        until(enough, _PATIENCE_S, lambda: f"{count} executions, there are {len(found)}")
+        return found
+
+    def lock(self, name: str, holder: Worker) -> LockRecord:
+        """Return a lock as it stands in the store, which this worker has."""
+        locks = cast("Locking", self._store).locks()
+        [lock] = [lock for lock in locks if lock.name == name]
+        assert lock.about.startswith(f"process {holder.pid} on ")
+        return lock
+
+    def worker_of(self, execution: Execution) -> Worker:
+        """Return the worker that executed something."""
+        return next(worker for worker in self.workers if worker.pid == execution.pid)
+
+
+def _is_ready(worker: Worker) -> bool:
+    return worker.said("ready") is not None or not worker.alive
+
+
+def _records(worker: Worker) -> list[Record]:
+    """Return what became of fire times in one process, the first ones first."""
+    return [Record(**words) for words in reversed(json.loads(worker.log.read_text()))]
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Gated]:
+    folder = tmp_path / "sqlite"
+    folder.mkdir()
+    with Gated(f"sqlite:///{folder / 'locks.db'}", folder) as place:
+        yield place
+
+
+@pytest.fixture
+def on_redis(redis_url: str, tmp_path: Path) -> Iterator[Gated]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    store = {"type": "redis", "url": redis_url, "prefix": f"gated-{uuid4().hex}"}
+    with Gated(store, folder) as place:
+        yield place
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def gated(request: pytest.FixtureRequest) -> Gated:
+    place: Gated = request.getfixturevalue(f"on_{request.param}")
+    return place
+
+
+def none_twice(executions: Sequence[Execution]) -> None:
+    counts = Counter(each.fire_us for each in executions)
+    twice = [each for each in executions if counts[each.fire_us] > 1]
+    assert twice == []
+
+
+def by_others(worker: Worker, since_us: int = 0) -> Callable[[Execution], bool]:
+    return lambda each: each.pid != worker.pid and each.at_us >= since_us
+
+
+# --- each interval once -------------------------------------------------------------------------
+
+_TICK_S = 0.1
+_TICK_US = round(_TICK_S * SECOND)
+
+
+def test_of_eight_workers_one_executes_each_interval(on_sqlite: Gated, on_redis: Gated) -> None:
+    """Until 200 were executed since all eight were there; all others have a reason.
+
+    On both stores at the same time.
+    """
+    places = on_sqlite, on_redis
+    for place in places:
+        for _ in range(8):
+            place.launch(seconds=_TICK_S, options={"max_lock_seconds": 30})
+    for place in places:
+        place.await_ready()
+    counts = [len(place.executions()) for place in places]
+    for place, count in zip(places, counts, strict=True):
+        place.await_executions(count + 200)
+    for place in places:
+        place.stop(place.workers)
+        _check(place)
+
+
+def _check(place: Gated) -> None:
+    executions = place.executions()
+    none_twice(executions)
+    executed = {each.fire_us for each in executions}
+    assert all(fire_us % _TICK_US == 0 for fire_us in executed), "all tick at the same instants"
+    records = {worker.pid: _records(worker) for worker in place.workers}
+    _check_accounts(records)
+    _check_executions(records, executions)
+    grid = range(min(executed), max(executed) + _TICK_US, _TICK_US)
+    for fire_us in grid:
+        if fire_us not in executed:
+            _check_passed_over(fire_us, records)
+    workers = len({each.pid for each in executions})
+    print(f"{len(executed)} of {len(grid)} intervals executed, by {workers} processes")
+
+
+def _check_accounts(records: dict[int, list[Record]]) -> None:
+    """In each process, records lie side by side: no fire time is in two of them, or in none."""
+    for of_one in records.values():
+        assert of_one
+        for record in of_one:
+            assert record.first_us <= record.fire_us <= record.last_us
+            assert record.last_us - record.first_us == (record.count - 1) * _TICK_US
+        for earlier, later in pairwise(of_one):
+            assert later.first_us == earlier.last_us + _TICK_US
+
+
+def _check_executions(records: dict[int, list[Record]], executions: Sequence[Execution]) -> None:
+    """What a process says that it has executed, it has, and nothing else."""
+    for pid, of_one in records.items():
+        said = [record.fire_us for record in of_one if record.state == "completed"]
+        done = [each.fire_us for each in executions if each.pid == pid]
+        assert said == done
+        others = {record.state for record in of_one if record.state != "completed"}
+        assert others <= {"skipped"}
+
+
+def _check_passed_over(fire_us: int, records: dict[int, list[Record]]) -> None:
+    """Each process that knew of it was refused, or came so late that a later one stood for it."""
+    told = [
+        record
+        for of_one in records.values()
+        for record in of_one
+        if record.first_us <= fire_us <= record.last_us
+    ]
+    assert told
+    for record in told:
+        if record.state == "completed":
+            assert record.fire_us != fire_us
+        else:
+            assert record.reason
+
+
+# --- processes that end -------------------------------------------------------------------------
+
+
+def test_a_killed_holder_is_followed_after_its_longest_time_and_not_before(
+    gated: Gated, tmp_path: Path
+) -> None:
+    workers = gated.start(
+        3, seconds=0.2, options={"max_lock_seconds": 3}, mark=str(tmp_path / "mark")
+    )
+    [held] = gated.await_executions(1)
+    holder = gated.worker_of(held)
+    lock = gated.lock(f"task:{TASK}", holder)
+    assert lock.expires_us - lock.acquired_us == 3 * SECOND
+    holder.signal(signal.SIGKILL)
+    holder.reap()
+    follower = gated.await_executions(10, of=by_others(holder))[0]
+    assert follower.at_us >= lock.expires_us
+    gated.stop([worker for worker in workers if worker is not holder])
+    executions = gated.executions()
+    none_twice(executions)
+    assert [each for each in executions if each.pid == holder.pid] == [held]
+
+
+_LED: dict[str, Any] = {
+    "seconds": 0.1,
+    "options": {"max_lock_seconds": 1},
+    "leader": {"lease": 3, "renew_deadline": 2, "retry_interval": 0.1},
+}
+
+
+def test_a_killed_leader_is_followed_after_its_lease_and_not_before(gated: Gated) -> None:
+    workers = gated.start(3, **_LED)
+    leader = gated.worker_of(gated.await_executions(10)[-1])
+    gated.freeze(leader)
+    lock = gated.lock("leader:cluster", leader)
+    leader.signal(signal.SIGKILL)
+    leader.reap()
+    follower = gated.await_executions(10, of=by_others(leader, lock.acquired_us))[0]
+    assert follower.at_us >= lock.expires_us
+    gated.stop([worker for worker in workers if worker is not leader])
+    none_twice(gated.executions())
+
+
+def test_a_leader_that_stood_still_does_no_harm(gated: Gated) -> None:
+    """It is followed after its lease; when it goes on, it executes nothing again."""
+    workers = gated.start(3, **_LED)
+    leader = gated.worker_of(gated.await_executions(10)[-1])
+    gated.freeze(leader)
+    lock = gated.lock("leader:cluster", leader)
+    follower = gated.await_executions(10, of=by_others(leader, lock.acquired_us))[0]
+    assert follower.at_us >= lock.expires_us
+    leader.signal(signal.SIGCONT)
+    gated.await_executions(len(gated.executions()) + 30)
+    gated.stop(workers)
+    none_twice(gated.executions())
+
+
+def test_a_stopped_leader_is_followed_at_once_also_in_the_middle_of_a_body(
+    gated: Gated, tmp_path: Path
+) -> None:
+    """Its lead, its lock and its resource would last for minutes."""
+    workers = gated.start(
+        3,
+        seconds=0.1,
+        options={"max_lock_seconds": _LONG_S},
+        leader={"lease": _LONG_S, "renew_deadline": _LONG_S / 2, "retry_interval": 0.1},
+        sync=True,
+        mark=str(tmp_path / "mark"),
+        stop_within_s=0.2,
+    )
+    [held] = gated.await_executions(1)
+    leader = gated.worker_of(held)
+    for name in ("leader:cluster", f"task:{TASK}", "cluster"):
+        assert gated.lock(name, leader).owner
+    gated.stop([leader])
+    assert str(leader.said("stopped")).startswith('stopped {"given_back": ["')
+    gated.await_executions(10, of=by_others(leader))
+    gated.stop([worker for worker in workers if worker is not leader])
+    executions = gated.executions()
+    assert [each for each in executions if each.pid == leader.pid] == [held]
+    none_twice([each for each in executions if each.pid != leader.pid])
