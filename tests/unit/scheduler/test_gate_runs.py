@@ -11,6 +11,7 @@ from tests.unit.scheduler import jobs
 from tests.unit.scheduler.gated import KEPT, START, Site, begin, runs, states
 from tickwork import Scheduler, current_run
 from tickwork.coordination import LeaderElection, Lock, TaskLock
+from tickwork.events import RunStarted
 from tickwork.executors import ThreadPoolExecutor
 from tickwork.model.jobs import Job
 from tickwork.stores.memory import MemoryStore
@@ -67,6 +68,8 @@ def test_a_run_that_lost_its_lock_before_it_could_start_does_not_start(
 ) -> None:
     """Its process stood still between the gate and the thread; others have gone on."""
     one, two = crowd(site, delivery=delivery)
+    started: list[str] = []
+    one.on(RunStarted, lambda event: started.append(event.task_id))
     site.pass_time(30, two)
     assert site.calls == ["waiting", 1]
     site.go.set()
@@ -76,6 +79,7 @@ def test_a_run_that_lost_its_lock_before_it_could_start_does_not_start(
     assert (state, fire_s) == ("skipped", 10)
     assert reason is not None
     assert reason.startswith("before it could start: the lock 'disk' was lost after its lease")
+    assert started == [], "nobody is told of a start"
     assert site.names == []
 
 
