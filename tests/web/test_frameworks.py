@@ -47,7 +47,7 @@ def on_litestar(look: Look, lifespan: Any) -> litestar.Litestar:
     async def answer() -> dict[str, Any]:
         return await look()
 
-    return litestar.Litestar([litestar.get("/")(answer)], lifespan=[lifespan])
+    return litestar.Litestar([litestar.get("/")(answer)], lifespan=[lifespan], logging_config=None)
 
 
 FRAMEWORKS = pytest.mark.parametrize("make", [on_starlette, on_fastapi, on_litestar])
@@ -69,7 +69,7 @@ def diary() -> list[str]:
 @asynccontextmanager
 async def behind_a_server(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
