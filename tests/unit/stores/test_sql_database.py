@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -116,6 +118,28 @@ def test_sqlite_is_set_up_as_promised(
     assert _told(store, "synchronous") == synchronous
     assert _told(store, "busy_timeout") == 5_000
     engine.dispose()
+
+
+def test_several_that_are_started_at_once_on_a_new_file_all_get_its_log(tmp_path: Path) -> None:
+    """SQLite refuses one of two that ask for it at the same moment, without any waiting."""
+    barrier = Barrier(4)
+    modes: list[str] = []
+
+    def start() -> None:
+        for number in range(50):
+            backend = SQLite("FULL")
+            engine = create_engine(f"sqlite:///{tmp_path}/{number}.db")
+            barrier.wait(30)
+            with backend.adopt(engine, ours=True).connect() as connection:
+                modes.append(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+            engine.dispose()
+
+    threads = [Thread(target=start, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert modes == ["wal"] * 200
 
 
 def test_full_durability_is_the_default(place: Place) -> None:

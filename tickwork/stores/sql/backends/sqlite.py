@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -25,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from tickwork.errors import InvalidInputError, NotFoundError
 from tickwork.stores.sql.backends.base import Backend
@@ -34,6 +37,7 @@ __all__ = ["SQLite"]
 
 _READING = "tickwork_reading"
 _CONFIGURED = "tickwork_configured"
+_PAUSE_S = 0.01
 _FEW = 400
 """Up to how many values are parameters of their own: SQLite once allowed 999."""
 
@@ -62,14 +66,32 @@ class SQLite(Backend):
     def _configure(self, connection: Connection) -> None:
         if connection.info.get(_CONFIGURED) == self._synchronous:
             return
-        connection.info[_CONFIGURED] = self._synchronous
         cursor = connection.connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={int(1_000 * self.lock_s)}")
         (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
-            cursor.execute("PRAGMA journal_mode=WAL")
+            self._log_ahead(cursor)
         cursor.execute(f"PRAGMA synchronous={self._synchronous}")
         cursor.close()
+        # Last: a connection of which this failed is told again.
+        connection.info[_CONFIGURED] = self._synchronous
+
+    def _log_ahead(self, cursor: DBAPICursor) -> None:
+        """Have the database use a write-ahead log.
+
+        That asks for the file alone, and doesn't wait for those who have it open, as others do that
+        are just being started.
+        """
+        until = monotonic() + self.lock_s
+        while True:
+            try:
+                cursor.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                if monotonic() >= until:
+                    raise
+                _pause()
+            else:
+                return
 
     def is_without(self, url: URL, table: str) -> bool:
         name = url.database or ""
@@ -101,6 +123,10 @@ class SQLite(Backend):
             "value", name="listed"
         )
         return select(array.c.value)
+
+
+def _pause() -> None:
+    Event().wait(_PAUSE_S)
 
 
 def _begin(connection: Connection) -> None:
