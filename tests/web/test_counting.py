@@ -51,7 +51,8 @@ def test_a_scheduler_that_could_not_start_leaves_nothing_behind(
     tmp_path: Path, diary: list[str]
 ) -> None:
     folder = tmp_path / "locks"
-    scheduler = Scheduler(f"sqlite:///{tmp_path}/tasks.db", lock_path=folder / "workers.lock")
+    stores = {"default": f"sqlite:///{tmp_path}/tasks.db", "memory": "memory://"}
+    scheduler = Scheduler(stores=stores, lock_path=folder / "workers.lock")
     before = threads()
     [message] = started(scheduler.asgi(Application(diary)), diary)
     assert "workers.lock" in message["message"]

@@ -114,7 +114,9 @@ class SchedulerLife:
         self._awaited = self._new_awaited()
         self._ran_at_start: frozenset[tuple[str, str]] = frozenset()
         self._places: dict[str, Place] = {}
-        self._turns = turns(lock_path, [name for name in self._stores if name != _LOCAL])
+        # Processes that share a store know of each other without a turn.
+        alone = [name for name, each in self._stores.items() if not each.persistent]
+        self._turns = turns(lock_path, [name for name in alone if name != _LOCAL])
         self._entered = 0
         self._routers: list[TaskRouter] = []
         self._routed: set[str] = set()

@@ -45,7 +45,7 @@ class Scheduler(SchedulerTasks):
     either, tasks live in memory. `executors` adds to (or replaces) `asyncio`, `threadpool` and
     `processpool`; `task_defaults` are options of all tasks that don't say otherwise; naive times
     are read in `timezone`. With `lock_path`, of all processes that name the same file (`{store}`,
-    `{pgrp}` and `{ppid}` may stand in it) one fires, and the others stand by.
+    `{pgrp}` and `{ppid}` may stand in it) one fires what is in memory, and the others stand by.
     """
 
     # --- routers ------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from tests.unit.scheduler import jobs
 from tests.unit.scheduler.conftest import Home
 from tickwork import IntervalTrigger, InvalidInputError, Scheduler
-from tickwork.coordination import FileLockProtected
 from tickwork.testing import ManualClock, SteppedScheduler
 
 ANOTHERS = "another process with the same lock_path fired while this one stood by"
@@ -347,7 +345,7 @@ def test_a_clock_that_was_wrong_for_a_while_stops_nothing(processes: Processes) 
     assert processes.take() == "b@01 b@02"
 
 
-def test_a_store_that_they_share_knows_what_was_done(tmp_path: Path) -> None:
+def test_in_a_store_that_they_share_there_are_no_turns(tmp_path: Path) -> None:
     home = Home("sqlite", tmp_path)
     schedulers = [home.new(lock_path=tmp_path / "lock") for _ in range(2)]
     home.clock.advance(seconds=1)
@@ -357,64 +355,6 @@ def test_a_store_that_they_share_knows_what_was_done(tmp_path: Path) -> None:
     first, second = schedulers
     first.advance(minutes=2)
     second.advance(minutes=2)
-    assert len(jobs.calls) == 2
-    first.stop()
-    second.advance(minutes=1)
     assert len(jobs.calls) == 4
-    (late, last) = second.get_runs(limit=2)[::-1]
-    assert (late.fire_count, last.fire_count) == (2, 1)
-    home.end()
-
-
-# --- processes ----------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_forked_child_neither_has_nor_gives_back_the_turn(processes: Processes) -> None:
-    first = processes.start("a")
-    inbox, outbox = os.pipe()
-    child = os.fork()
-    if not child:
-        with os.fdopen(outbox, "w") as file:
-            first.stop()
-            first.start()
-            first.advance(minutes=1)
-            file.write(f"[{processes.take()}]")
-            first.stop()
-            file.flush()
-            os._exit(0)
-    os.close(outbox)
-    with os.fdopen(inbox) as file:
-        assert file.read() == "[]"
-    os.waitpid(child, 0)
-    with FileLockProtected(processes.path).protected(blocking=False) as free:
-        assert not free
-    first.advance(minutes=1)
-    assert processes.take() == "a@01"
-
-
-def test_a_threaded_scheduler_looks_again_and_again(tmp_path: Path) -> None:
-    held, fired = FileLockProtected(tmp_path / "lock"), threading.Event()
-    assert held.acquire()
-    with Scheduler(lock_path=tmp_path / "lock") as scheduler:
-        scheduler.add_task(fired.set, "interval", seconds=0.05)
-        # By then it would have fired again and again.
-        assert not fired.wait(1)
-        held.release()
-        assert fired.wait(10)
-    with held.protected(blocking=False) as free:
-        assert free
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
-def test_a_forked_child_that_stops_leaves_the_node_of_its_parent(sqlite_home: Home) -> None:
-    scheduler = sqlite_home.start()
-    scheduler.step()
-    child = os.fork()
-    if not child:
-        try:
-            scheduler.stop()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert sorted(node.store for node in scheduler.nodes()) == ["default", "local"]
+    assert [run.fire_count for run in second.get_runs()] == [1, 1, 1, 1]
+    assert not (tmp_path / "lock").exists()
