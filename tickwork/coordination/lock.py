@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ _AGAIN_US = SECOND // 1_000
 """How soon to ask a store again that doesn't answer."""
 
 
-class BaseLock(Placed):
+class BaseLock(Placed, ABC):
     """What locks have in common: who holds what, in threads as in coroutines."""
 
     waits: ClassVar[bool] = True
@@ -49,9 +50,9 @@ class BaseLock(Placed):
         self._on_lost = on_lost
         self._holds: dict[object, Hold] = {}
 
+    @abstractmethod
     def request(self, place: Place) -> LockRequest:
         """Return a request for one acquisition."""
-        raise NotImplementedError
 
     def _began(self, hold: Hold, place: Place) -> None:
         """Do what is to be done while it is held."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -69,7 +70,7 @@ E = TypeVar("E", bound=Event)
 L = TypeVar("L", bound=Callable[..., Any])
 
 
-class SchedulerLife:
+class SchedulerLife(ABC):
     """What a scheduler is made of, and its states."""
 
     def __init__(
@@ -127,8 +128,9 @@ class SchedulerLife:
         self._lock = threading.RLock()
         self._pid = os.getpid()
 
+    @abstractmethod
     def _new_awaited(self) -> Awaited:
-        raise NotImplementedError
+        """Return what tells of the ends of runs."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state}, stores: {', '.join(self._stores)}>"
@@ -251,15 +253,19 @@ class SchedulerLife:
             self._started()
             return self
 
+    @abstractmethod
     def _starting(self) -> None:
         """Be told that it will start in a moment, if nothing goes wrong."""
 
+    @abstractmethod
     def _started(self) -> None:
         """Be told that it has started."""
 
+    @abstractmethod
     def _stopping(self) -> None:
         """Be told that it will take no new work."""
 
+    @abstractmethod
     def _stopped(self) -> None:
         """Be told that nothing of it goes on any more, but what can't be ended."""
 

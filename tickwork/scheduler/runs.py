@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -313,8 +314,9 @@ class SchedulerRuns(SchedulerLife):
     def _new_awaited(self) -> Awaited:
         return Awaited(self._is_over)
 
+    @abstractmethod
     def _named(self, store: str | None) -> list[str]:
-        raise NotImplementedError
+        """Return the stores that are meant: the one that is named, or all."""
 
 
 def _submit(store: OnDemand, run: RunRecord) -> None:
