@@ -91,6 +91,7 @@ class Runtime:
         self._clock = clock
         self._settings = settings
         self._stopping = threading.Event()
+        self._rests: list[threading.Event] = []
         self._hurried = threading.Event()
         self._threads: list[threading.Thread] = []
         self.event_loop = loop
@@ -153,10 +154,14 @@ class Runtime:
                 loop.clock.wait(next_us, loop.wake)
 
     def _beat_on(self, loop: StoreLoop) -> None:
+        # Of its own, and not `_stopping`: a clock that is moved by hand sets what it wakes.
+        rest = threading.Event()
+        self._rests.append(rest)
         next_us = self._clock.now_us() + self._settings.beat_us
         while not self._stopping.is_set():
             if self._clock.now_us() < next_us:
-                self._clock.wait(next_us, self._stopping)
+                self._clock.wait(next_us, rest)
+                rest.clear()
                 continue
             next_us = self._clock.now_us() + self._settings.beat_us
             try:
@@ -218,8 +223,8 @@ class Runtime:
     def stop(self, until: float) -> StopReport:
         """End everything; what isn't done by then is given back."""
         self._stopping.set()
-        for loop in self.loops.values():
-            loop.wake.set()
+        for woken in [loop.wake for loop in self.loops.values()] + self._rests:
+            woken.set()
         current = threading.current_thread()
         for thread in self._threads:
             if thread is not current:

@@ -4,11 +4,13 @@ import asyncio
 import concurrent.futures
 import multiprocessing
 import os
+import queue
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ import pytest
 from tests.unit.scheduler import jobs
 from tests.unit.scheduler.conftest import Home, tick
 from tickwork import AsyncIOScheduler, Scheduler, SchedulerStateError
-from tickwork.events import SchedulerStopped
+from tickwork.events import RunCompleted, SchedulerStopped
 from tickwork.scheduler.loop import LoopSettings
 from tickwork.scheduler.runtime import StopReport
-from tickwork.testing import SteppedScheduler
+from tickwork.testing import ManualClock, SteppedScheduler
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 10
@@ -482,3 +484,23 @@ def test_a_forked_child_begins_anew(store: str, tmp_path: Path) -> None:
     parents = (tmp_path / "parent.txt").read_text().split()
     assert (len(children), len(parents)) == (1, 1)
     assert children != parents
+
+
+# --- with its threads, on a clock of a test -----------------------------------------------------
+
+
+def test_threads_go_on_when_an_injected_clock_moves() -> None:
+    """Such a clock wakes who waits for it; that doesn't mean that it is time to stop."""
+    clock = ManualClock()
+    start = clock.now()
+    heard: queue.SimpleQueue[datetime | None] = queue.SimpleQueue()
+
+    def tell(event: RunCompleted) -> None:
+        heard.put(event.fire_time)
+
+    with Scheduler(clock=clock) as scheduler:
+        scheduler.on(RunCompleted, tell)
+        scheduler.add_task(jobs.note, "interval", minutes=1, id="a")
+        for minutes in (1, 2, 3):
+            clock.advance(minutes=1)
+            assert heard.get(timeout=PATIENCE_S) == start + timedelta(minutes=minutes)
