@@ -2,7 +2,8 @@
 
 `python -m tests.cluster.gated_worker CONFIG`, where CONFIG is the path of the JSON text of a
 `GatedConfig`. It says `ready` when it is started, stops cleanly on SIGTERM and then writes down
-what became of its fire times, and ends at once when its standard input is closed.
+what became of its fire times, and ends at once when its standard input is closed. Lines there are
+times, in microseconds since 1970: where it has a clock that stands still, that is then set.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from typing import Any
 
 from tickwork import Scheduler, current_run
 from tickwork.coordination import LeaderElection, Lock
-from tickwork.model.instants import to_us
+from tickwork.events import RunCompleted, RunEvent, RunSkipped
+from tickwork.model.instants import from_us, to_us
 from tickwork.scheduler.clock import SystemClock
+from tickwork.testing import ManualClock
 
 __all__ = ["TASK", "Execution", "GatedConfig", "Record"]
 
@@ -33,7 +36,9 @@ class GatedConfig:
 
     It appends to `record` which fire times it executes, and writes to `runs` what became of all of
     them. Its `options` are those of the task, its `leader` is how long an election takes. The
-    first execution of all that finds no file `mark` makes one, and goes on until it is ended.
+    first execution of all that finds no file `mark` makes one, and goes on until it is ended. With
+    `standing_us` its clock stands there, and `known` is where it notes each fire time of which it
+    knows what became.
     """
 
     store: str | dict[str, Any]
@@ -45,6 +50,8 @@ class GatedConfig:
     sync: bool = False
     mark: str | None = None
     stop_within_s: float = 10.0
+    standing_us: int | None = None
+    known: str | None = None
 
     def write(self, path: Path) -> None:
         """Write it for the worker."""
@@ -114,23 +121,40 @@ def _write_runs(scheduler: Scheduler, path: str) -> None:
     Path(path).write_text(json.dumps(records))
 
 
-def _end_with_parent() -> None:
+def _follow_parent(clock: ManualClock | None) -> None:
     # Not sys.stdin, whose lock a reading thread would hold at the end of a clean stop.
-    os.read(0, 1)
+    with open(0, "rb", buffering=0, closefd=False) as lines:
+        for line in lines:
+            assert clock is not None
+            clock.set(int(line))
     os._exit(3)
+
+
+def _note_known(scheduler: Scheduler, path: str) -> None:
+    known = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def note(event: RunEvent) -> None:
+        assert event.fire_time is not None
+        os.write(known, f"{os.getpid()} {to_us(event.fire_time)}\n".encode())
+
+    for kind in (RunCompleted, RunSkipped):
+        scheduler.on(kind, note)
 
 
 def main(config: GatedConfig) -> None:
     """Run a scheduler until a signal comes."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    clock = None if config.standing_us is None else ManualClock(from_us(config.standing_us))
+    threading.Thread(target=_follow_parent, args=(clock,), daemon=True).start()
     options = dict(config.options)
     if config.leader is not None:
         options["leader"] = LeaderElection("cluster", **config.leader)  # type: ignore[arg-type]
     if config.sync:
         options["sync"] = Lock("cluster")
-    scheduler = Scheduler(config.store)
+    scheduler = Scheduler(config.store, clock=clock)
+    if config.known is not None:
+        _note_known(scheduler, config.known)
     scheduler.add_task(_task(config), "interval", seconds=config.seconds, id=TASK, **options)
     scheduler.start()
     print("ready", flush=True)
