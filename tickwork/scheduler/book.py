@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from secrets import randbits
 from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import (
@@ -39,6 +38,7 @@ from tickwork.scheduler.declaring import Declared
 from tickwork.scheduler.following import after_run
 from tickwork.scheduler.guard import asked, guarded_trigger
 from tickwork.scheduler.ids import RunIds
+from tickwork.scheduler.new_tasks import new_records
 from tickwork.scheduler.store_clock import StoreClock
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ __all__ = ["Book"]
 logger = logging.getLogger("tickwork.scheduler")
 
 _REPORTED = 1_000
-_GENERATION_BITS = 62
 _DECLARED_FIELDS = tuple(each.name for each in fields(Definition))
 
 
@@ -98,11 +97,8 @@ class Book:
         by_store: dict[str, list[Declared]] = {}
         for each in declared:
             by_store.setdefault(each.store, []).append(each)
-        happened: dict[tuple[str, str], type[TaskEvent] | None] = {}
-        for store, tasks in by_store.items():
-            changes = self._put(store, tasks)
-            happened |= {(store, each.id): changes.get(each.id, TaskAdded) for each in tasks}
-        return [(each, happened[each.store, each.id]) for each in declared]
+        changes = {store: self._put(store, tasks) for store, tasks in by_store.items()}
+        return [(each, changes[each.store].get(each.id, TaskAdded)) for each in declared]
 
     def _refuse_second_decorator(self, declared: Declared) -> None:
         """Refuse a decorator for a task that another one of this process declares differently."""
@@ -159,8 +155,7 @@ class Book:
         now_us = self.now_us(store)
         by_id = {each.id: each for each in declared}
         new_id = self.ids.at(now_us)
-        timings: dict[int, object] = {}
-        records = [self._record(each, now_us, timings) for each in declared]
+        records = list(new_records(declared, now_us))
 
         changes: dict[str, type[TaskEvent] | None] = {}
 
@@ -183,21 +178,6 @@ class Book:
                 self.run_on_startup[store] = starters | {task.id}
             elif task.id in starters:
                 self.run_on_startup[store] = starters - {task.id}
-
-    def _record(self, declared: Declared, now_us: int, timings: dict[int, object]) -> TaskRecord:
-        """Return the record of a new task; `timings` are those of triggers by identity."""
-        record = TaskRecord(
-            id=declared.id,
-            # Different from that of any task which had this id before.
-            generation=randbits(_GENERATION_BITS),
-            definition=declared.definition,
-            state=ScheduleState.PAUSED if declared.paused else ScheduleState.SCHEDULED,
-        )
-        trigger = declared.definition.trigger
-        known = timings.get(id(trigger))
-        new = asked(trigger, lambda: planner.new_task(record, now_us, declared.first_us, known))
-        timings[id(trigger)] = new.timing
-        return new
 
     def _merged(
         self, existing: TaskRecord, new: TaskRecord, declared: Declared, now_us: int

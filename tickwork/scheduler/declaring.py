@@ -42,6 +42,7 @@ __all__ = [
     "OPTIONS",
     "Declared",
     "Declarer",
+    "alike",
     "checked_defaults",
     "named_executor",
     "read_args",
@@ -74,7 +75,7 @@ OPTIONS = (
 """All that can be said about a task besides its function and its trigger."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Declared:
     """A task as a user declared it: not stored yet, its trigger not anchored yet.
 
@@ -300,17 +301,34 @@ class Declarer:
         self, given: object, definition: Definition, store: str, *, decorated: bool
     ) -> tuple[str, bool]:
         if given is not None:
-            task_id = read_name("id", given)
-            if len(task_id) > _LONGEST_ID:
-                raise TaskConfigurationError(
-                    f"id {task_id[:20]!r}... has {len(task_id)} characters; at most {_LONGEST_ID}"
-                )
-            return task_id, False
+            return _read_id(given), False
         recurring = definition.trigger.kind != "date"
         # By its id, processes know that a task with a gate is the same in all of them.
         if decorated or definition.gate is not None or (recurring and self.stores[store]):
             return definition.function, True
         return self.new_id(), False
+
+
+def alike(declared: Declared, task_id: str) -> Declared:
+    """Return the declaration of a task that is like another one with an id, but for that."""
+    return Declared(
+        id=_read_id(task_id),
+        store=declared.store,
+        definition=declared.definition,
+        first_us=declared.first_us,
+        paused=declared.paused,
+        updates=declared.updates,
+        replaces=declared.replaces,
+    )
+
+
+def _read_id(given: object) -> str:
+    task_id = read_name("id", given)
+    if len(task_id) > _LONGEST_ID:
+        raise TaskConfigurationError(
+            f"id {task_id[:20]!r}... has {len(task_id)} characters; at most {_LONGEST_ID}"
+        )
+    return task_id
 
 
 @lru_cache(maxsize=256)

@@ -70,6 +70,8 @@ def read_gate(given: Mapping[str, Any], trigger: Trigger) -> Gate | None:
     Raises:
         TaskConfigurationError: they contradict each other, or the interval of the trigger.
     """
+    if not GATES & given.keys():
+        return None
     leader, sync = given.get("leader"), given.get("sync")
     if leader is not None and not isinstance(leader, LeaderElection):
         raise TaskConfigurationError(

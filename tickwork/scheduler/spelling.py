@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tickwork.errors import TaskConfigurationError
@@ -12,7 +12,9 @@ from tickwork.model.functions import check_signature
 from tickwork.model.values import decode_arguments, encode_arguments
 from tickwork.scheduler.declaring import (
     OPTIONS,
+    Declared,
     Declarer,
+    alike,
     named_executor,
     read_args,
     read_kwargs,
@@ -22,7 +24,13 @@ from tickwork.scheduler.gates import in_step
 from tickwork.scheduler.options import POLICIES, read_changes, read_name, rendered_key
 from tickwork.wiring import build_trigger, crontab, every
 
-__all__ = ["changed_definition", "read_options", "read_spelling", "remembering"]
+__all__ = [
+    "changed_definition",
+    "declaring_alike",
+    "read_options",
+    "read_spelling",
+    "remembering",
+]
 
 _CHANGEABLE = POLICIES | {"name", "args", "kwargs", "executor", "tags"}
 
@@ -73,10 +81,11 @@ def read_spelling(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
     return every(value, arguments)
 
 
-_PLAIN = {bool, date, datetime, float, int, str, timedelta, type(None)}
-"""What can be compared without a second thought."""
+_PLAIN = {bool, date, float, int, str, timedelta, type(None)}
+"""What can be compared without a second thought; datetimes in UTC can, too, see `_comparable`."""
 
 Reading = Callable[[object, Mapping[str, Any]], Trigger]
+Declaring = Callable[[Any, Any, Mapping[str, Any]], Declared]
 
 
 def remembering(read: Reading) -> Reading:
@@ -84,19 +93,57 @@ def remembering(read: Reading) -> Reading:
 
     Triggers are values, so the same one may serve many tasks.
     """
-    latest: tuple[object, Trigger] | None = None
+    latest: tuple[list[Any], Trigger] | None = None
 
     def remembered(trigger: object, arguments: Mapping[str, Any]) -> Trigger:
         nonlocal latest
-        if any(type(value) not in _PLAIN for value in (trigger, *arguments.values())):
+        said = _comparable(trigger, arguments)
+        if said is None:
             return read(trigger, arguments)
-        # With their types: True is no 1 here.
-        said = trigger, [(name, type(value), value) for name, value in arguments.items()]
         if latest is None or latest[0] != said:
             latest = said, read(trigger, arguments)
         return latest[1]
 
     return remembered
+
+
+def declaring_alike(declare: Declaring) -> Declaring:
+    """Return a `declare` for tasks one after the other, which are often alike but for their ids.
+
+    What was checked for the one before isn't checked again.
+    """
+    latest: tuple[Any, list[Any], Declared] | None = None
+
+    def declared(fn: Any, trigger: Any, given: Mapping[str, Any]) -> Declared:
+        nonlocal latest
+        others = dict(given)
+        task_id = others.pop("id", None)
+        said = None if task_id is None else _comparable(trigger, others)
+        if said is None:
+            return declare(fn, trigger, given)
+        # By identity: functions that compare equal needn't be the same.
+        if latest is None or latest[0] is not fn or latest[1] != said:
+            latest = fn, said, declare(fn, trigger, given)
+        return alike(latest[2], task_id)
+
+    return declared
+
+
+def _comparable(trigger: object, words: Mapping[str, Any]) -> list[Any] | None:
+    """Return what was said so that it can be compared: with types, since True is no 1 here.
+
+    None where that can't be done: even datetimes are equal in both passes of an hour that comes
+    twice, except for those in UTC.
+    """
+    values = [trigger, *words.values()]
+    kinds = [*map(type, values)]
+    if _PLAIN.issuperset(kinds) or all(map(_is_plain, values)):
+        return [*kinds, *words, *values]
+    return None
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) in _PLAIN or (type(value) is datetime and value.tzinfo is UTC)
 
 
 def changed_definition(

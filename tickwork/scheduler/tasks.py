@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import TaskConfigurationError, TaskNotFoundError
@@ -22,6 +23,7 @@ from tickwork.scheduler.run import Run
 from tickwork.scheduler.runs import SchedulerRuns
 from tickwork.scheduler.spelling import (
     changed_definition,
+    declaring_alike,
     read_options,
     read_spelling,
     remembering,
@@ -103,7 +105,7 @@ class SchedulerTasks(SchedulerRuns):
         Each is a `Task`, or a mapping with `fn`, `trigger` and the options of `add_task`.
         """
         declared = []
-        read = remembering(read_spelling)
+        declare = declaring_alike(partial(self._declare, read=remembering(read_spelling)))
         for each in tasks:
             if isinstance(each, Task):
                 given = {"fn": each.fn, "trigger": each.trigger, **each.options}
@@ -112,7 +114,7 @@ class SchedulerTasks(SchedulerRuns):
             fn, trigger = given.pop("fn", None), given.pop("trigger", None)
             if fn is None:
                 raise TaskConfigurationError(f"{each!r} has no function: set fn=")
-            declared.append(self._declare(fn, trigger, given, read=read))
+            declared.append(declare(fn, trigger, given))
         return self._add(declared)
 
     def task(self, trigger: Trigger | str | None = None, **options: Any) -> Task:

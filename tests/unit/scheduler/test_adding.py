@@ -5,6 +5,7 @@ import functools
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -329,6 +330,45 @@ def test_generators_are_refused_as_they_would_run_nothing(home: Home) -> None:
 
 def _generator() -> Generator[int, None, None]:
     yield 1
+
+
+def test_many_tasks_that_are_almost_alike_are_told_apart(home: Home) -> None:
+    """Alike ones are read only once; what only compares equal isn't alike."""
+    berlin = ZoneInfo("Europe/Berlin")
+    scheduler = home.new().connect()
+    others = [
+        {"run_at": datetime(2026, 10, 25, 2, 30, tzinfo=berlin)},
+        {"run_at": datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)},
+        {"run_at": "2026-10-25T03:00", "timezone": "UTC", "max_instances": 1},
+        {"run_at": "2026-10-25T03:00", "timezone": "UTC", "max_instances": 1, "name": "c"},
+        {"run_at": "2026-10-25T03:00", "timezone": "UTC", "max_instances": 1, "args": [1]},
+        {"run_at": "2026-10-25T03:00", "timezone": "UTC", "max_instances": 1, "args": [True]},
+        {"run_at": "2026-10-25T03:00", "timezone": "UTC", "max_instances": 1, "paused": True},
+        {"run_at": "2026-10-25T04:00", "timezone": "UTC", "max_instances": 1},
+    ]
+    tasks = scheduler.add_tasks(
+        {"fn": jobs.note, "trigger": "date", "id": f"{number}{twice}", **other}
+        for number, other in enumerate(others)
+        for twice in "ab"
+    )
+    infos = [task.snapshot() for task in tasks]
+    assert [info.id for info in infos] == [f"{at}{x}" for at in range(len(others)) for x in "ab"]
+    hour = datetime(2026, 10, 25, tzinfo=UTC)
+    times = [hour + timedelta(minutes=each) for each in (30, 90, 180, 180, 180, 180, 240)]
+    assert [info.next_run_time for info in infos[::2]] == [*times[:6], None, times[6]]
+    assert [info.args for info in infos[::2]] == [[], [], [], [], [1], [True], [], []]
+    assert [info.name for info in infos[::2]] == ["note", "note", "note", "c", *["note"] * 4]
+    for first, second in zip(infos[::2], infos[1::2], strict=True):
+        assert first.model_copy(update={"id": second.id}) == second
+    with pytest.raises(InvalidInputError, match="max_instances=True"):
+        scheduler.add_tasks(
+            {"fn": jobs.note, "trigger": "date", "id": str(number), "max_instances": number}
+            for number in (1, True)
+        )
+    with pytest.raises(TaskConfigurationError, match="at most 191"):
+        scheduler.add_tasks(
+            {"fn": jobs.note, "trigger": "date", "id": each} for each in ("a", "b" * 192)
+        )
 
 
 # --- options ------------------------------------------------------------------------------------
