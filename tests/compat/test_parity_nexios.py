@@ -13,7 +13,6 @@ from tests.compat import jobs
 from tickwork import RunState, Scheduler, TaskError, WaitTimeoutError
 from tickwork.compat import nexios
 from tickwork.compat.nexios import Task, TaskConfig, TaskManager, TaskStatus
-from tickwork.compat.nexios import manager as manager_module
 from tickwork.errors import InvalidReferenceError, SchedulerStateError
 from tickwork.testing import SteppedScheduler
 
@@ -181,7 +180,7 @@ def test_the_default_time_out_ends_tasks() -> None:
 def test_history_is_kept_as_configured(
     monkeypatch: pytest.MonkeyPatch, config: TaskConfig, kept: int
 ) -> None:
-    monkeypatch.setattr(manager_module, "Scheduler", SteppedScheduler)
+    monkeypatch.setattr(nexios, "Scheduler", SteppedScheduler)
     scheduler: Any = config.scheduler()
     with scheduler:
         for _ in range(5):
@@ -214,11 +213,14 @@ def test_a_task_is_told_its_id(tmp_path: Path) -> None:
         return task_id
 
     async def main(manager: TaskManager) -> list[Any]:
+        both = await manager.wait_for_task((await manager.create_task(identify)).id)
+        assert both.result == [both.id, both.id]
         made = [
             await manager.create_task(nested),
             await manager.create_task(identify_plainly),
             await manager.create_task(jobs.add, a=1),
             await manager.create_task(nested, task_id="given"),
+            await manager.create_task(nested, "first"),
         ]
         done = [await manager.wait_for_task(task.id) for task in made]
         return [task.id if task.result == task.id else (task.name, task.result) for task in done]
@@ -226,7 +228,7 @@ def test_a_task_is_told_its_id(tmp_path: Path) -> None:
     first, second, *others = managed(main)
     assert isinstance(first, str)
     assert isinstance(second, str)
-    assert others == [("add", 2), ("nested", "given")]
+    assert others == [("add", 2), ("nested", "given"), ("nested", "first")]
 
     async def lasting(manager: TaskManager) -> list[str]:
         task = await manager.create_task(identify)

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from tickwork.compat.fields import FieldedTask
+from tickwork.compat.fields import GRACE_S, FieldedTask, described
 from tickwork.coordination import FileLockProtected
 from tickwork.errors import TaskConfigurationError
 from tickwork.interfaces import Store, Trigger
@@ -57,8 +57,6 @@ __all__ = [
     "make_function",
 ]
 
-_GRACE_S = 1
-_ALIASES = {"mongodb": "mongo"}
 _WITH_DRIVERS = {
     "MongoDBStore": "tickwork.stores.mongo:MongoStore",
     "RedisStore": "tickwork.stores.redis:RedisStore",
@@ -118,7 +116,7 @@ class AsyncIOScheduler(core.AsyncIOScheduler):
         super().__init__(
             _store(store),
             stores=stores and {name: _store(each) for name, each in stores.items()},
-            task_defaults={"misfire_grace_time": _GRACE_S, **(task_defaults or {})},
+            task_defaults={"misfire_grace_time": GRACE_S, **(task_defaults or {})},
             **options,
         )
 
@@ -169,12 +167,8 @@ class FileStore(file.FileStore):
 
 
 def _store(where: Any) -> Any:
-    """Return a store as ours are described."""
-    if not isinstance(where, Mapping):
-        return where
-    options = dict(where)
-    options["type"] = _ALIASES.get(options.get("type", ""), options.get("type"))
-    if options["type"] == "file" and "directory" in options:
-        del options["type"]
-        return FileStore(**options)
+    """Return a store as ours are described; a directory may be one that goes at the end."""
+    options = described(where)
+    if isinstance(options, Mapping) and options["type"] == "file" and "directory" in options:
+        return FileStore(**{name: value for name, value in options.items() if name != "type"})
     return options

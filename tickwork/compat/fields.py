@@ -1,12 +1,25 @@
-"""Tasks whose fields are attributes, as Asyncz and APScheduler have them."""
+"""What Asyncz and APScheduler have in common: a grace, names of stores, tasks with fields."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from tickwork.model.policies import Coalesce
 from tickwork.scheduler.task import Task
 from tickwork.scheduler.tasks import SchedulerTasks
 
-__all__ = ["FieldedTask"]
+__all__ = ["GRACE_S", "FieldedTask", "described"]
+
+GRACE_S = 1
+"""How late a fire time may be there, before it is missed."""
+
+_ALIASES = {"mongodb": "mongo"}
+
+
+def described(where: Any) -> Any:
+    """Return a store as ours are described, if it is a mapping; anything else as it is."""
+    if not isinstance(where, Mapping):
+        return where
+    return {**where, "type": _ALIASES.get(where.get("type", ""), where.get("type"))}
 
 
 class FieldedTask(Task):
