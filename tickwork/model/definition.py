@@ -176,10 +176,19 @@ class DefinitionCodec:
         self._signer = signer
         self._remembered = remembered
         self._known: OrderedDict[str, Definition] = OrderedDict()
+        self._latest: tuple[Definition | None, str] = None, ""
         self._lock = Lock()
 
     def encode(self, definition: Definition) -> str:
         """Return the text of a definition; equal definitions have equal texts."""
+        # Tasks that are added together often share theirs.
+        known, text = self._latest
+        if known is not definition:
+            text = self._encode(definition)
+            self._latest = definition, text
+        return text
+
+    def _encode(self, definition: Definition) -> str:
         data: dict[str, Any] = {"version": VERSION}
         for name, default in _PLAIN.items():
             value = getattr(definition, name)

@@ -13,7 +13,7 @@ from tickwork.model.steps import TASK_REMOVED, Edit, Edited
 from tickwork.stores.sql.gates import NO_KEY, Keys, lock_gates, open_gates
 from tickwork.stores.sql.making import make_runs
 from tickwork.stores.sql.rows import run_of, task_of
-from tickwork.stores.sql.session import Session, chunks
+from tickwork.stores.sql.session import Session, chunks, named
 
 __all__ = ["edit", "put"]
 
@@ -58,7 +58,7 @@ def _put(  # noqa: PLR0917  what `put` was asked, in its transaction
         if known is None:
             new[task.id] = added = copied(task)
             added.revision = 0
-            answers.append(Edited(copied(added)))
+            answers.append(Edited(added))
         else:
             edited = _apply(session, connection, known, decide(copied(known), task), new_id)
             _note(existing, task.id, edited)
@@ -82,7 +82,8 @@ def _existing(
     found: dict[str, TaskRecord] = {}
     for some in chunks(sorted(set(ids))):
         # In one order: two who lock the same tasks never wait for each other.
-        found_here = select(tasks).where(tasks.c.id.in_(some)).order_by(tasks.c.id)
+        named_here = tasks.c.id.in_(named(session, "ids", some))
+        found_here = select(tasks).where(named_here).order_by(tasks.c.id)
         for row in connection.execute(found_here.with_for_update()):
             found[row.id] = task_of(row, session.environment.codec)
     return found

@@ -27,7 +27,7 @@ from tickwork.stores.sql.gates import Keys
 from tickwork.stores.sql.many import New
 from tickwork.stores.sql.orphans import end_orphans
 from tickwork.stores.sql.rows import word_of
-from tickwork.stores.sql.session import Session
+from tickwork.stores.sql.session import Session, met_by_most
 from tickwork.stores.sql.sorting import sorted_out
 
 __all__ = ["finish"]
@@ -194,19 +194,20 @@ def _write_finished(
 ) -> None:
     runs = session.tables.runs
 
-    def write(new: New) -> Update:
+    def write(new: New, *conditions: ColumnElement[bool]) -> Update:
         its = (runs.c.id == new["its_id"], runs.c.fence == new["its_fence"])
+        held = met_by_most(runs.c.node.is_not(None), *conditions)
         values = {**_ended(session, new), "node": null()}
-        return update(runs).where(*its, runs.c.node.is_not(None)).values(values)
+        return update(runs).where(*its, held).values(values)
 
     def write_any(new: New) -> Update:
         return write(new).values(held_key=null(), expires_us=new["expires_us"])
 
     def write_keyless(new: New) -> Update:
-        return write(new).where(runs.c.held_key.is_(None)).values(expires_us=new["expires_us"])
+        return write(new, runs.c.held_key.is_(None)).values(expires_us=new["expires_us"])
 
     def write_plain(new: New) -> Update:
-        return write(new).where(runs.c.held_key.is_(None), runs.c.expires_us.is_(None))
+        return write(new, runs.c.held_key.is_(None), runs.c.expires_us.is_(None))
 
     # Each index on what is written takes its time, even if nothing comes of it.
     plain = all(each.expires_us is None for each in finished)

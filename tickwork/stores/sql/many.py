@@ -7,7 +7,7 @@ once and its rows, tuples in the order of its `keys`, go to the driver directly.
 On SQLite hundreds of rows share one execution: half the time of as many executions, and most of it
 without the interpreter lock, which otherwise changes hands at every row. To servers all rows go as
 one JSON text, from which they make a table: one way there and back instead of one a row, and less
-work here than for as many parameters.
+work here than for as many parameters. New rows are copied to PostgreSQL.
 """
 
 import json
@@ -33,6 +33,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 
 from tickwork.stores.sql.backends import Backend
 
@@ -94,9 +95,11 @@ class ManyInserts:
     ) -> None:
         values: dict[str, Any] = {name: bindparam(name) for name in columns}
         self._each = _Each(connection, insert(table).values(values), columns)
-        self._together: list[_Together | _AsText] = []
+        self._together: list[_Together | _AsText | _Copied] = []
         given = backend.fresh([table.c[name].type for name in columns])
-        if given is not None:
+        if backend.copies:
+            self._together.append(_Copied(connection, table, columns))
+        elif given is not None:
             all_given = insert(table).from_select(
                 list(columns), select(*given.columns), include_defaults=False
             )
@@ -175,16 +178,43 @@ class _AsText:
         return connection.exec_driver_sql(self._text, parameters).rowcount
 
 
+class _Copied:
+    """A COPY into a table, which takes half the time of an INSERT of the same rows."""
+
+    __slots__ = ("_text", "count")
+
+    def __init__(self, connection: Connection, table: Table, columns: Sequence[str]) -> None:
+        preparer = connection.dialect.identifier_preparer
+        names = ", ".join(preparer.quote(name) for name in columns)
+        self._text = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN"
+        self.count = _FROM
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        dialect = connection.dialect
+        driver = connection.connection
+        try:
+            with driver.cursor() as cursor, cursor.copy(self._text) as copy:  # type: ignore[attr-defined]  # psycopg's
+                for row in rows:
+                    copy.write_row(row)
+        except dialect.loaded_dbapi.Error as error:
+            # What SQLAlchemy does for statements that go through it.
+            if dialect.is_disconnect(error, driver, None):
+                connection.invalidate(error)
+            kind = dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(self._text, None, error, kind, dialect=dialect) from error
+        return len(rows)
+
+
 def _execute(
     connection: Connection,
     rows: Sequence[Row],
     each: _Each,
-    together: Sequence[_Together | _AsText],
+    together: Sequence[_Together | _AsText | _Copied],
 ) -> int:
     touched = done = 0
     for some in together:
         while len(rows) - done >= some.count:
-            count = len(rows) - done if isinstance(some, _AsText) else some.count
+            count = some.count if isinstance(some, _Together) else len(rows) - done
             touched += some.execute(connection, rows[done : done + count])
             done += count
     if done < len(rows):

@@ -1,9 +1,10 @@
 """Rows as records, and records as rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from operator import attrgetter
+from typing import Any, cast
 
 from sqlalchemy import Row
 
@@ -14,12 +15,14 @@ from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 
 __all__ = [
     "NEW_RUN",
+    "NEW_TASK",
     "PLANABLE",
     "RUN",
     "SPECIAL_NEW_RUN",
     "SUBMITTED_RUN",
     "is_special",
     "new_run_row",
+    "new_task_rows",
     "node_of",
     "node_row",
     "planable_of",
@@ -84,6 +87,22 @@ _SAME_IN_TASK = (
     "updated_us",
 )
 
+_same_in_task: Callable[[TaskRecord], tuple[Any, ...]] = attrgetter(*_SAME_IN_TASK)
+
+_OF_DEFINITION = (
+    "definition",
+    "name",
+    "function",
+    "executor",
+    "trigger_kind",
+    "tags",
+    "disposable",
+    "declared_in",
+)
+
+NEW_TASK = (*_SAME_IN_TASK, "state", *_OF_DEFINITION)
+"""The columns of `new_task_rows`."""
+
 
 def task_of(row: Row[Any], codec: DefinitionCodec) -> TaskRecord:
     """Return the record of a task's row, also of one that can't be understood."""
@@ -120,22 +139,35 @@ def task_row(task: TaskRecord, codec: DefinitionCodec) -> dict[str, Any]:
     definition = task.definition
     if isinstance(definition, Definition):
         # What can't be understood is left in its columns as it is.
-        row |= _definition_columns(definition, codec)
+        row |= zip(_OF_DEFINITION, _columns_of(definition, codec), strict=True)
     return row
 
 
-def _definition_columns(definition: Definition, codec: DefinitionCodec) -> dict[str, Any]:
-    return {
-        "definition": codec.encode(definition),
-        "name": definition.name,
-        "function": definition.function,
-        "executor": definition.executor,
-        "trigger_kind": definition.trigger.kind,
+def new_task_rows(tasks: Sequence[TaskRecord], codec: DefinitionCodec) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of new tasks, with the columns of `NEW_TASK`."""
+    latest: object = None
+    columns: tuple[Any, ...] = ()
+    for task in tasks:
+        definition = task.definition
+        # Tasks that are added together are often alike.
+        if definition is not latest:
+            latest = definition
+            columns = _columns_of(cast("Definition", definition), codec)
+        yield (*_same_in_task(task), _WORDS[task.state], *columns)
+
+
+def _columns_of(definition: Definition, codec: DefinitionCodec) -> tuple[Any, ...]:
+    return (
+        codec.encode(definition),
+        definition.name,
+        definition.function,
+        definition.executor,
+        definition.trigger.kind,
         # How a tag is found in this text: see `listing`.
-        "tags": json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
-        "disposable": definition.disposable,
-        "declared_in": definition.declared_in,
-    }
+        json.dumps(definition.tags, ensure_ascii=False) if definition.tags else "",
+        definition.disposable,
+        definition.declared_in,
+    )
 
 
 def run_of(row: Row[Any], codec: DefinitionCodec) -> RunRecord:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -29,10 +28,10 @@ from tickwork.model.records import TaskRecord
 from tickwork.model.steps import Eligibility, PlannedRun
 from tickwork.stores.sql.database import Database
 from tickwork.stores.sql.many import ManyInserts, ManyUpdates, New
-from tickwork.stores.sql.rows import RUN, task_row
+from tickwork.stores.sql.rows import NEW_TASK, RUN, new_task_rows, task_row
 from tickwork.stores.sql.schema import Tables
 
-__all__ = ["CHUNK", "Session", "chunks", "eligible", "named"]
+__all__ = ["CHUNK", "Session", "chunks", "eligible", "met_by_most", "named"]
 
 _Item = TypeVar("_Item")
 
@@ -149,10 +148,8 @@ class Session:
 
     def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
         """Add new tasks."""
-        if tasks:
-            rows = [task_row(task, self.environment.codec) for task in tasks]
-            in_order = itemgetter(*rows[0])
-            self.insert(connection, self.tables.tasks, list(rows[0]), list(map(in_order, rows)))
+        rows = list(new_task_rows(tasks, self.environment.codec))
+        self.insert(connection, self.tables.tasks, NEW_TASK, rows)
 
     def update_task(self, connection: Connection, task: TaskRecord) -> None:
         """Write all of a task that was read in this transaction."""
@@ -198,12 +195,7 @@ def eligible(
     state: str,
     task_id: str,
 ) -> ColumnElement[bool]:
-    """Return the condition under which a node can deal with a row of tasks or runs.
-
-    It is met by nearly all rows that are due. A database that has no statistics yet takes what is
-    compared with a value for rare, and would rather sort all that is due than walk along the index
-    until it has enough; of a CASE it guesses nothing.
-    """
+    """Return the condition under which a node can deal with a row of tasks or runs."""
     conditions: list[ColumnElement[bool]] = [
         table.c.state == state,
         table.c.executor.in_(named(session, "executors", eligibility.executors)),
@@ -214,6 +206,16 @@ def eligible(
     if eligibility.without_tasks:
         tasks = named(session, "tasks", eligibility.without_tasks)
         conditions.append(table.c[task_id].not_in(tasks))
+    return met_by_most(*conditions)
+
+
+def met_by_most(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return conditions that nearly all rows meet, as one of which a database guesses nothing.
+
+    Without statistics yet it takes what is compared with a value, or with null, for rare. Then it
+    would rather sort all that is due than walk along the index until it has enough, or look through
+    the whole table for each row that it could find by its id.
+    """
     return case((and_(*conditions), true()), else_=false())
 
 

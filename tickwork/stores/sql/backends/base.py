@@ -34,6 +34,9 @@ class Backend(ABC):
     indexes_some: ClassVar[bool] = True
     """Whether an index may be of some rows only."""
 
+    copies: ClassVar[bool] = False
+    """Whether the driver copies rows into tables."""
+
     clock: ClassVar[ColumnElement[int] | None] = None
     """The server's time, in microseconds, where there is a server."""
 
