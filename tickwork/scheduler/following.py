@@ -17,7 +17,7 @@ def after_run(task: TaskRecord, ended: Sequence[Ended]) -> None:
     trigger = planner.definition_of(task).trigger
     moved = guarded_trigger(trigger, planner.after_run, task, ended)
     if moved.error is not None:
-        task.state = ScheduleState.PAUSED
+        task.state, task.due_us = ScheduleState.PAUSED, None
         task.problem = task.paused_reason = f"its trigger failed: {named(moved)}"
 
 
