@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tickwork import Scheduler
+
 settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("new")
 settings.load_profile("new" if os.environ.get("TICKWORK_RANDOM") else "same")
@@ -90,6 +92,16 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 def mongodb_url(request: pytest.FixtureRequest) -> str:
     """Where a MongoDB is."""
     return _url(request, "mongodb", "TICKWORK_TEST_MONGODB_URL")
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SQLite with the tables of a store, and nothing in them; to be copied."""
+    file = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    scheduler = Scheduler(f"sqlite:///{file}")
+    scheduler.connect()
+    scheduler.close()
+    return file
 
 
 def _refused(report: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from shutil import copyfile
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -52,12 +53,12 @@ def tickwork(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Tickwork:
     return call
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a store on whose tasks a scheduler worked for the three hours before `NOW`."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store on whose tasks a scheduler worked for the three hours before `NOW`."""
+    file = tmp_path_factory.mktemp("history") / "tasks.db"
     clock = ManualClock(datetime.fromisoformat("2026-11-23T07:00:00+01:00"))
-    with SteppedScheduler("sqlite:///tasks.db", clock=clock) as scheduler:
+    with SteppedScheduler(f"sqlite:///{file}", clock=clock) as scheduler:
         scheduler.add_task(
             greet, "interval", hours=1, id="greet", args=["Ada"], kwargs={"times": 2}, tags=["mail"]
         )
@@ -67,4 +68,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         )
         scheduler.add_task(report, "date", run_at="2027-01-01", id="new-year", paused=True)
         scheduler.advance(hours=3)
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a store with that history, and its own for each test."""
+    monkeypatch.chdir(tmp_path)
+    copyfile(history, "tasks.db")
     return "sqlite:///tasks.db"

@@ -42,6 +42,9 @@ __all__ = [
 BEGIN_IN_S = 1.0
 """How long before its first fire time a scenario begins to add its tasks."""
 
+_TRIES = 3
+"""How many times as long that takes where steps fail: each attempt is one from the beginning."""
+
 REST_S = 30.0
 """Within which time the cluster must have caught up with everything."""
 
@@ -110,7 +113,7 @@ def add(
 ) -> list[Every]:
     """Add the tasks that are made for the instant of their first fire times, before it comes."""
     with cluster.client(faults) as client:
-        start_us = now_us() + round(BEGIN_IN_S * SECOND)
+        start_us = now_us() + round(BEGIN_IN_S * (_TRIES if faults else 1) * SECOND)
         tasks = make(start_us)
         calls = insist(lambda: client.add_tasks([task.options() for task in tasks]))
     assert calls >= 3 if faults else calls == 1, "it fails before and after its commit, if asked to"
