@@ -42,8 +42,11 @@ wheel: .venv/.installed
 	venv/bin/python -m tickwork preview "0 8 * * mon-fri"; \
 	venv/bin/python wheel_smoke.py
 
-bench: .venv-bench/.installed  ## compare with other schedulers; takes minutes, writes bench/RESULTS.md
-	.venv-bench/bin/python -m bench
+# Each peer has an environment of its own: APScheduler 3 and 4 can't be in one.
+PEERS := $(patsubst bench/peers/%.txt,.venv-bench/peers/%/.installed,$(wildcard bench/peers/*.txt))
+
+bench: .venv-bench/.installed $(PEERS)  ## compare with other schedulers, 45 minutes; make bench ARGS=--quick
+	.venv-bench/bin/python -m bench $(ARGS)
 
 soak: .venv/.installed  ## the long tests
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -62,4 +65,9 @@ clean:  ## back to a fresh clone: environments, caches and the example's data go
 	echo '"$(PYTHON)" cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $*
 	$*/bin/python -m pip install -q -e '.[$(extra)]'
+	@touch $@
+
+.venv-bench/peers/%/.installed: bench/peers/%.txt | .venv-bench/.installed
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
 	@touch $@

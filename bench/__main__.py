@@ -1,29 +1,32 @@
-"""`python -m bench [GROUP ...] [--quick] [--profile NAME]`.
+"""`python -m bench [GROUP ...] [--quick] [--profile NAME] [--page FILE]`.
 
-A complete run takes twenty minutes and writes `bench/RESULTS.md`, anew after each group; a run of
-some groups shows its page instead. Each run prints its results as JSON.
+A complete run takes three quarters of an hour and writes `bench/RESULTS.md` and
+`bench/RESULTS.json`, anew after each group, and at its end `docs/benchmarks.md` with its charts. A
+run of some groups shows its page instead, and prints its results as JSON.
 """
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.course import Course
 from bench.group import Group
-from bench.machine import described
+from bench.machine import described, peers
 from bench.measuring import Measured, measure_all
+from bench.page import write_page
 from bench.plan import SECTIONS, groups
 from bench.profile import BURSTS, print_profile
 from bench.report import page
+from bench.saving import Saved, loaded, saved
 from bench.servers import Servers
 from bench.spec import Spec
 
 __all__ = ["main"]
 
-_PAGE = Path(__file__).parent / "RESULTS.md"
+_HERE = Path(__file__).parent
+_PAGE, _DATA = _HERE / "RESULTS.md", _HERE / "RESULTS.json"
+_DOCS = _HERE.parent / "docs"
 
 
 def main() -> int:
@@ -31,30 +34,42 @@ def main() -> int:
     if options.profile is not None:
         print_profile(options.profile)
         return 0
+    if options.page is not None:
+        run = loaded(options.page)
+        _PAGE.write_text(page(*run), encoding="utf-8")
+        write_page(run, _DOCS)
+        return 0
+    return _measure(options.groups, quick=options.quick)
+
+
+def _measure(sections: list[str], *, quick: bool) -> int:
+    complete = not quick and not sections
     with TemporaryDirectory(prefix="tickwork-bench-") as folder, Servers() as servers:
-        machine = described(folder)
+        facts = described(folder) | peers()
         chosen = [
-            group
-            for group in groups(quick=options.quick, folder=folder)
-            if not options.groups or group.section in options.groups
+            group for group in groups(quick=quick) if not sections or group.section in sections
         ]
-        complete = not options.quick and not options.groups
         course = Course(chosen, complete=complete)
+
+        def run() -> Saved:
+            told = facts | servers.described()
+            return Saved(course.groups, course.results, course.sentences(), told)
 
         def note(group: Group, results: dict[Spec, Measured]) -> None:
             # After each group, so that an interrupted run leaves what it has found out.
             course.done(group, results)
             if complete:
-                facts = machine | servers.described()
-                _PAGE.write_text(page(course, facts), encoding="utf-8")
+                _PAGE.write_text(page(*run()), encoding="utf-8")
+                _DATA.write_text(saved(run(), quick=quick), encoding="utf-8")
 
-        measure_all(chosen, servers, note)
-        machine |= servers.described()
-    if not complete:
-        print(page(course, machine), file=sys.stderr)
-    every = list(course.results.values())
-    print(json.dumps({"machine": machine, "results": [asdict(each) for each in every]}))
-    return int(any(each.error is not None for each in every))
+        measure_all(chosen, servers, folder, note)
+        done = run()
+    if complete:
+        write_page(done, _DOCS)
+    else:
+        print(page(*done), file=sys.stderr)
+        print(saved(done, quick=quick))
+    return int(any(each.error is not None for each in done.results.values()))
 
 
 def _options() -> argparse.Namespace:
@@ -67,6 +82,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, once")
     parser.add_argument("--profile", choices=BURSTS, help="where tickwork's time goes in a burst")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the pages again, from a saved run"
+    )
     options = parser.parse_args()
     for name in options.groups:
         if name not in SECTIONS:

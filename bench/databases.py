@@ -2,19 +2,27 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
-
 from bench.contenders import Setup
 
-__all__ = ["engine_of", "libpq_address", "redis_socket"]
+__all__ = ["configure_sqlite", "engine_of", "libpq_address", "redis_socket"]
 
 
-def engine_of(setup: Setup) -> Engine:
+def engine_of(setup: Setup) -> Any:
     """Return an engine whose commits survive a power cut, or (to prepare data) don't."""
+    from sqlalchemy import create_engine
+
     if setup.store == "postgresql":
         return create_engine(setup.place)
     engine = create_engine(f"sqlite:///{setup.place}")
-    synchronous = "FULL" if setup.durable else "OFF"
+    configure_sqlite(engine, durable=setup.durable)
+    return engine
+
+
+def configure_sqlite(engine: Any, *, durable: bool) -> None:
+    """Have the connections of an engine write ahead, and wait for the disk at each commit."""
+    from sqlalchemy import event
+
+    synchronous = "FULL" if durable else "OFF"
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -22,8 +30,6 @@ def engine_of(setup: Setup) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.close()
-
-    return engine
 
 
 def libpq_address(url: str) -> str:

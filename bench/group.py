@@ -4,16 +4,28 @@ from dataclasses import dataclass
 
 from bench.spec import Spec
 
-__all__ = ["Group"]
+__all__ = ["Group", "Target"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be reached: a figure of at `least` or at `most`, or `times` better than a rival.
+
+    The rival is the best peer unless named.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    times: float | None = None
+    rival: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """One row of the results: a figure, who is compared in it, and what is to be reached.
 
-    `factor` is the wanted ratio to a rival, who is the best peer unless named; `most` and `least`
-    are what the figure itself may be. There are no more than `repeats` measurements of a spec, and
-    only two if these agree.
+    Of several targets all are to be reached. There are no more than `repeats` measurements of a
+    spec, and only two if these agree.
     """
 
     section: str
@@ -22,10 +34,7 @@ class Group:
     specs: tuple[Spec, ...]
     repeats: int = 3
     more_is_better: bool = True
-    factor: float | None = None
-    rival: str | None = None
-    most: float | None = None
-    least: float | None = None
+    targets: tuple[Target, ...] = ()
 
     @property
     def workload(self) -> str:

@@ -5,21 +5,20 @@ import platform
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Watch", "described", "used_s"]
+from bench.environments import PEERS, versions
+
+__all__ = ["Watch", "described", "peers", "used_s"]
 
 _PACKAGES = (
     "tickwork",
-    "apscheduler",
-    "asyncz",
     "croniter",
-    "huey",
-    "procrastinate",
     "psycopg",
+    "redis",
     "sqlalchemy",
 )
 _STAT = Path("/proc/stat")
@@ -33,7 +32,22 @@ def described(folder: str) -> dict[str, str]:
         "SQLite": sqlite3.sqlite_version,
         "disk": f"{_syncs_per_s(folder):,.0f} fsyncs a second",
     }
-    return machine | {name: version(name) for name in _PACKAGES} | {"redis-py": version("redis")}
+    return machine | {"tickwork": _listed({name: version(name) for name in _PACKAGES})}
+
+
+def peers() -> dict[str, str]:
+    """Return the versions in the environments of the peers."""
+    found = {}
+    for peer in PEERS:
+        try:
+            found[peer] = _listed(versions(peer))
+        except FileNotFoundError as error:
+            found[peer] = str(error)
+    return found
+
+
+def _listed(packages: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in packages.items())
 
 
 def _syncs_per_s(folder: str) -> float:

@@ -2,7 +2,8 @@
 
 What two repeats agree on isn't measured a third time. A run is bounded: on a machine that others
 use all the time, repeating what was disturbed would double its time for nothing, so there is little
-time for that; and when most of the time is used up, what is left is measured once.
+time for that (and none for what is measured once anyway); and when most of the time is used up,
+what is left is measured once.
 """
 
 import json
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
+from bench.environments import environment_of
 from bench.group import Group
 from bench.machine import Watch
 from bench.servers import Servers
@@ -70,8 +72,9 @@ class Measured:
 class _Measuring:
     """Makes the measurements of a run."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, folder: str) -> None:
         self._servers = servers
+        self._folder = folder
         self._again_s = _AGAIN_S
         self._since = time.perf_counter()
 
@@ -85,14 +88,14 @@ class _Measuring:
         late = self.elapsed_s > _LONG_S
         return measured.settled(figure) or (late and bool(measured.results))
 
-    def add(self, measured: Measured) -> None:
-        """Measure once more; of two attempts the less disturbed one counts."""
+    def add(self, measured: Measured, *, again: bool) -> None:
+        """Measure once more; with `again`, the less disturbed of two attempts counts."""
         found = self._watched(measured)
-        if found is not None and found[1] > QUIET and self._again_s > 0:
+        if again and found is not None and found[1] > QUIET and self._again_s > 0:
             since = time.perf_counter()
-            again = self._watched(measured)
+            second = self._watched(measured)
             self._again_s -= time.perf_counter() - since
-            found = again if again is None else min(found, again, key=lambda each: each[1])
+            found = second if second is None else min(found, second, key=lambda each: each[1])
         if found is not None:
             measured.results.append(found[0])
             measured.others.append(found[1])
@@ -100,11 +103,12 @@ class _Measuring:
     def _watched(self, measured: Measured) -> tuple[dict[str, Any], float] | None:
         """Return a result and what others did meanwhile; None where it failed."""
         try:
-            spec = replace(measured.spec, server=self._servers.url(measured.spec.store))
+            server = self._servers.url(measured.spec.store)
+            spec = replace(measured.spec, server=server, folder=self._folder)
             with Watch(self._servers.used_s) as watch:
                 result = _result(spec)
         except (ImportError, FileNotFoundError) as error:
-            measured.error = f"no server: {error}"
+            measured.error = f"not there: {error}"
         except subprocess.TimeoutExpired:
             measured.error = f"not done within {_TIMEOUT_S} s"
         except subprocess.CalledProcessError as error:
@@ -115,7 +119,7 @@ class _Measuring:
 
 
 def _result(spec: Spec) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.child", spec.to_json()]
+    command = [environment_of(spec.contender), "-m", "bench.child", spec.to_json()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -124,13 +128,14 @@ def _result(spec: Spec) -> dict[str, Any]:
 def measure_all(
     groups: Iterable[Group],
     servers: Servers,
+    folder: str,
     measured: Callable[[Group, dict[Spec, Measured]], None],
 ) -> dict[Spec, Measured]:
     """Measure what the groups ask for, contenders in turn, so that a drift meets all of them.
 
-    `measured` is told of each group, with all results so far.
+    Files are made in `folder`. `measured` is told of each group, with all results so far.
     """
-    measuring = _Measuring(servers)
+    measuring = _Measuring(servers, folder)
     found: dict[Spec, Measured] = {}
     for group in groups:
         fresh = [Measured(spec) for spec in group.specs if spec not in found]
@@ -138,7 +143,7 @@ def measure_all(
         for _ in range(group.repeats):
             for each in fresh:
                 if not measuring.suffices(each, group.figure):
-                    measuring.add(each)
+                    measuring.add(each, again=group.repeats > 1)
         minutes, seconds = divmod(int(measuring.elapsed_s), 60)
         for each in fresh:
             line = f"{minutes}:{seconds:02} {_progress(group, each)}"

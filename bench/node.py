@@ -2,16 +2,17 @@
 
 It says when it is ready, begins when it is told to (by a line), says again and again how many runs
 it is done with and when the last was, ends at the end of its input, and says how many calls it
-made. Instants are those of the machine's monotonic clock, so that processes can compare them.
+made, and when those were that note their number. Instants are those of the machine's monotonic
+clock, or (of those that note their number) of its wall clock, so that processes can compare them.
 """
 
 import json
 import sys
 import threading
+from typing import Any
 
-from bench.contenders import Contender, Setup, contender
-from bench.contenders.tickwork import Tickwork
-from bench.work import NAPS
+from bench.contenders import Contender, Recording, Setup, contender
+from bench.work import NAPS, STAMPS
 
 __all__ = ["main"]
 
@@ -27,13 +28,13 @@ def main() -> None:
     node.resume()
     sys.stdin.read()
     node.close()
-    _say(calls=len(NAPS))
+    _say(calls=len(NAPS), stamps=list(zip(*STAMPS, strict=True)))
 
 
 def _tell(node: Contender) -> None:
     """Say how far it is: with its records, where it has such, otherwise with its calls."""
-    if isinstance(node, Tickwork):
-        node.written.heard = lambda records, at: _say(done=records, at=at)
+    if isinstance(node, Recording):
+        node.tell(lambda records, at: _say(done=records, at=at))
     else:
         threading.Thread(target=_tell_calls, daemon=True).start()
 
@@ -47,7 +48,7 @@ def _tell_calls() -> None:
             told = calls
 
 
-def _say(**what: float) -> None:
+def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 

@@ -15,16 +15,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from bench.contenders import Kind, Work
 from bench.contenders.tickwork import Tickwork
 from bench.servers import Servers
 from bench.spec import Spec
+from bench.steps import Steps
 from bench.workloads.burst import begin, end
 from bench.workloads.stage import fresh_store
-from tickwork.interfaces import Store
 
 __all__ = ["BURSTS", "print_profile"]
 
@@ -79,40 +79,6 @@ class _Threads:
         return {name: pstats.Stats(*profiles) for name, profiles in kinds.items()}
 
 
-@dataclass(slots=True)
-class _Step:
-    """How often a step of the store was made, and how long all of them took."""
-
-    calls: int = 0
-    clock_s: float = 0.0
-    own_s: float = 0.0
-
-
-class _Steps:
-    """Times the steps that a store makes, from when it is told to begin."""
-
-    def __init__(self) -> None:
-        self.steps: defaultdict[str, _Step] = defaultdict(_Step)
-
-    def watch(self, store: Store) -> None:
-        """Time the steps of a store."""
-        for name in ("plan", "lease", "finish"):
-            setattr(store, name, self._timed(name, getattr(store, name)))
-
-    def _timed(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> Any:
-            clock_s, own_s = time.perf_counter(), time.thread_time()
-            try:
-                return step(*args)
-            finally:
-                noted = self.steps[name]
-                noted.calls += 1
-                noted.clock_s += time.perf_counter() - clock_s
-                noted.own_s += time.thread_time() - own_s
-
-        return timed
-
-
 def print_profile(name: str, lines: int = _LINES) -> None:
     """Print what a burst spends in the steps of the store, and in functions, for each thread."""
     with Servers() as servers:
@@ -122,7 +88,7 @@ def print_profile(name: str, lines: int = _LINES) -> None:
 
 
 def _print_steps(name: str, spec: Spec, servers: Servers) -> None:
-    steps = _Steps()
+    steps = Steps()
     before_s = 0.0
 
     def ready() -> None:
@@ -157,7 +123,7 @@ def _print_functions(spec: Spec, lines: int) -> None:
 
 
 async def _burst(
-    spec: Spec, ready: Callable[[], object], steps: _Steps | None = None
+    spec: Spec, ready: Callable[[], object], steps: Steps | None = None
 ) -> dict[str, Any]:
     """Make a burst; call `ready` on this loop, just before the clock starts."""
     made = Tickwork()

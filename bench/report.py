@@ -1,59 +1,66 @@
 """The results as a page: what was measured, by whom, and whether what is wanted was reached."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench.course import Course
 from bench.group import Group
+from bench.judging import UNITS, Results, number, ratio, verdict, wanted
 from bench.measuring import QUIET, Measured
 from bench.plan import SECTIONS
-from bench.spec import Spec
 
-__all__ = ["page"]
+__all__ = ["TITLES", "page"]
 
-_UNITS = {
-    "per_s": "a second",
-    "one_per_s": "a second",
-    "two_per_s": "a second",
-    "on_time_percent": "% on time",
-    "cpu_percent": "% CPU",
-    "ready_s": "s",
-    "step_us": "µs",
-    "sparse_us": "µs",
-    "few_ms": "ms",
-    "many_ms": "ms",
-    "ratio": "times",
-}
-_WHO = ("tickwork", "apscheduler", "asyncz", "huey", "procrastinate", "croniter", "floor")
-_NOT_PEERS = {"tickwork", "floor"}
-_TITLES = {
+_WHO = (
+    "tickwork",
+    "apscheduler",
+    "apscheduler4",
+    "asyncz",
+    "huey",
+    "procrastinate",
+    "rq",
+    "croniter",
+    "floor",
+    "bare",
+    "raw",
+)
+TITLES = {
     "cron": "Cron",
+    "import": "Importing",
     "memory": "Memory",
     "sqlite": "SQLite",
     "postgresql": "PostgreSQL",
     "redis": "Redis",
-    "file": "Files",
     "nodes": "Several nodes on one PostgreSQL",
+    "handover": "Submitted in one process, begun in another",
+    "catchup": "Caught up after a month's stop",
+    "split": "What a run costs",
+    "steady": "Steady: the most one-second tasks",
+    "million": "Many stored tasks, nearly all due much later",
     "planning": "What planning costs the store",
+    "file": "Files",
 }
 _REMARKS = {
+    "memory": "`floor` is a bare heap with `create_task` or `submit`; it keeps nothing.",
     "sqlite": "Everybody writes ahead with `synchronous=FULL`: a commit survives a power cut.",
     "postgresql": "For everybody `fsync` and `synchronous_commit` are on.",
     "redis": (
         "For everybody the server appends each command to its log before it answers, and forces "
         "the log to the disk each second (`appendonly yes`, `appendfsync everysec`)."
     ),
+    "steady": (
+        "Phases spread evenly; our runs are recorded. `floor` is a bare heap; `bare` a loop that "
+        "locks up to 1,000 due rows, moves them on, commits and starts them, at most every 5 ms."
+    ),
+    "million": "A scheduler that is opened on them, does nothing, and then works among them.",
     "file": "Tickwork waits for the disk at each step; the others never do.",
 }
 
-Results = Mapping[Spec, Measured]
 
-
-def page(course: Course, facts: Mapping[str, str]) -> str:
-    """Return the page, in Markdown."""
+def page(groups: Sequence[Group], results: Results, course: str, facts: Mapping[str, str]) -> str:
+    """Return the page, in Markdown; `course` says how the run went."""
     lines = [
         "# Tickwork beside others",
         "",
-        course.sentences(),
+        course,
         "",
         "Written by `make bench`; how it is measured stands at the top of `bench/__init__.py` and",
         "of each module in `bench/workloads`; where the time goes, in `PROFILES.md`. Medians",
@@ -62,19 +69,28 @@ def page(course: Course, facts: Mapping[str, str]) -> str:
         "",
         *[f"- {name}: {value}" for name, value in facts.items()],
         "",
-        *_verdicts(course.groups, course.results),
+        "## Targets",
+        "",
+        *_verdicts(groups, results),
+        "",
     ]
     for section in SECTIONS:
-        groups = [group for group in course.groups if group.section == section]
-        if groups:
-            lines += _section(section, groups, course.results)
+        some = [group for group in groups if group.section == section]
+        if some:
+            lines += _section(section, some, results)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _verdicts(groups: Sequence[Group], results: Results) -> Iterator[str]:
+    for group in groups:
+        if (said := verdict(group, results)) is not None:
+            yield f"- {TITLES[group.section]}, {group.title}: {said}"
 
 
 def _section(section: str, groups: Sequence[Group], results: Results) -> Iterator[str]:
     present = {spec.contender for group in groups for spec in group.specs}
     who = [each for each in _WHO if each in present]
-    yield f"## {_TITLES[section]}"
+    yield f"## {TITLES[section]}"
     yield ""
     if section in _REMARKS:
         yield _REMARKS[section]
@@ -84,16 +100,19 @@ def _section(section: str, groups: Sequence[Group], results: Results) -> Iterato
     for group in groups:
         yield _row(group, who, results)
     yield ""
-    yield from _bursts(groups, results)
-    yield from _steady(groups, results)
+    for workload, details in _DETAILS.items():
+        some = [group for group in groups if group.workload == workload]
+        if some:
+            yield from details(some, results)
+            yield ""
 
 
 def _row(group: Group, who: Sequence[str], results: Results) -> str:
-    measured = {spec.contender: results[spec] for spec in group.specs}
+    measured = {spec.contender: results[spec] for spec in group.specs if spec in results}
     cells = [_cell(measured[each], group) if each in measured else "" for each in who]
-    ratio = _ratio(group, results, None)
-    compared = "" if ratio is None else f"{ratio:.2f} times"
-    row = [group.title, _UNITS[group.figure], *cells, compared, _wanted(group)]
+    times = ratio(group, results, None)
+    compared = "" if times is None else f"{times:.2f} times"
+    row = [group.title, UNITS[group.figure], *cells, compared, wanted(group)]
     return f"| {' | '.join(row)} |"
 
 
@@ -102,102 +121,79 @@ def _cell(measured: Measured, group: Group) -> str:
         return f"failed: {measured.error}".replace("|", "/")
     values = measured.values(group.figure)
     mark = "°" if measured.disturbed else ""
-    spread = f" ({_number(values[0])} to {_number(values[-1])})" if len(values) > 1 else ""
+    spread = f" ({number(values[0])} to {number(values[-1])})" if len(values) > 1 else ""
     fewer = f", of {measured.spec.count:,}" if measured.spec.count < group.count else ""
-    return f"{_number(measured.median(group.figure))}{spread}{mark}{fewer}"
+    return f"{number(measured.median(group.figure))}{spread}{mark}{fewer}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _ratio(group: Group, results: Results, rival: str | None) -> float | None:
-    """Return how many times better tickwork is than a rival, None: than the best peer."""
-    ours: float | None = None
-    theirs: list[float] = []
-    for spec in group.specs:
-        measured = results[spec]
-        if measured.error is not None:
-            continue
-        if spec.contender == "tickwork":
-            ours = measured.median(group.figure)
-        elif spec.contender == rival or (rival is None and spec.contender not in _NOT_PEERS):
-            theirs.append(measured.median(group.figure))
-    if not ours or not theirs:
-        return None
-    return ours / max(theirs) if group.more_is_better else min(theirs) / ours
-
-
-def _wanted(group: Group) -> str:
-    if group.factor is not None:
-        return f"{group.factor:g} times {_rival(group)}"
-    if group.least is not None:
-        return f"at least {group.least:g}"
-    return f"at most {group.most:g} {_UNITS[group.figure]}" if group.most is not None else ""
-
-
-def _rival(group: Group) -> str:
-    return group.rival or "the best peer"
-
-
-def _verdicts(groups: Sequence[Group], results: Results) -> Iterator[str]:
-    """Yield a line for each target: reached, or missed by how much."""
-    yield "## Targets"
-    yield ""
-    for group in groups:
-        if (said := _verdict(group, results)) is not None:
-            yield f"- {_TITLES[group.section]}, {group.title}: {said}"
-    yield ""
-
-
-def _verdict(group: Group, results: Results) -> str | None:
-    if group.factor is not None:
-        ratio = _ratio(group, results, group.rival)
-        return _judged(ratio, group.factor, f" times {_rival(group)}", more=True)
-    wanted = group.least if group.least is not None else group.most
-    if wanted is None:
-        return None
-    ours = results[next(spec for spec in group.specs if spec.contender == "tickwork")]
-    value = None if ours.error is not None else ours.median(group.figure)
-    return _judged(value, wanted, f" {_UNITS[group.figure]}", more=group.least is not None)
-
-
-def _judged(value: float | None, wanted: float, unit: str, *, more: bool) -> str:
-    if value is None:
-        return "**not measured**"
-    if (value >= wanted) if more else (value <= wanted):
-        return f"reached, {value:.3g}{unit}"
-    missed = 1 - value / wanted if more else value / wanted - 1
-    return f"**missed by {missed:.0%}**, {value:.3g} instead of {wanted:g}{unit}"
+def _found(group: Group, results: Results) -> list[Measured]:
+    """Return who was measured without an error."""
+    each = [results[spec] for spec in group.specs if spec in results]
+    return [one for one in each if one.error is None]
 
 
 def _bursts(groups: Sequence[Group], results: Results) -> Iterator[str]:
-    """Yield what the table has no room for."""
-    bursts = [group for group in groups if group.workload == "burst"]
-    if bursts:
-        yield "Tickwork's time in bursts ends with the last record; until the last call it makes:"
-        yield ""
-        for group in bursts:
-            each = [results[spec] for spec in group.specs if results[spec].error is None]
-            memory = ", ".join(
-                f"{one.spec.contender} {one.median('memory_mb'):,.0f}" for one in each
-            )
-            ours = [one for one in each if one.spec.contender == "tickwork"]
-            rate = f"{ours[0].median('called_per_s'):,.0f} a second" if ours else "?"
-            yield f"- {group.title}: {rate}; most memory in MB: {memory}"
-        yield ""
+    yield "Tickwork's time in bursts ends with the last record; until the last call it makes:"
+    yield ""
+    for group in groups:
+        each = _found(group, results)
+        memory = ", ".join(f"{one.spec.contender} {one.median('memory_mb'):,.0f}" for one in each)
+        ours = [one for one in each if one.spec.contender == "tickwork"]
+        rate = f"{ours[0].median('called_per_s'):,.0f} a second" if ours else "?"
+        yield f"- {group.title}: {rate}; most memory in MB: {memory}"
 
 
-def _steady(groups: Sequence[Group], results: Results) -> Iterator[str]:
-    steady = [group for group in groups if group.workload == "steady"]
-    if steady:
-        yield "Lateness, p50 / p99 in ms, and percent called:"
-        yield ""
-        for group in steady:
-            each = [results[spec] for spec in group.specs if results[spec].error is None]
-            yield f"- {group.title}: " + "; ".join(
-                f"{one.spec.contender} {one.median('late_p50_ms'):.1f} / "
-                f"{one.median('late_p99_ms'):.1f}, {one.median('called_percent'):.1f} %"
-                for one in each
-            )
-        yield ""
+def _held(groups: Sequence[Group], results: Results) -> Iterator[str]:
+    yield "How close the search came (the largest number that was held, the smallest that wasn't),"
+    yield "with the lateness at the former, p50 / p99 in ms:"
+    yield ""
+    for group in groups:
+        if group.figure.startswith("held_"):
+            limit = group.figure.removeprefix("held_")
+            each = (_searched(one, limit) for one in _found(group, results))
+            yield f"- {group.title}: {'; '.join(each)}"
+
+
+def _searched(measured: Measured, limit: str) -> str:
+    found = measured.results[-1]
+    who = measured.spec.contender
+    if not found[f"held_{limit}"]:
+        return f"{who} none of {', '.join(found['steps'])}"
+    missed = found[f"missed_{limit}"]
+    return (
+        f"{who} {found[f'held_{limit}']:,} held, "
+        + (f"{missed:,} not" if missed else "no more was tried")
+        + f" ({found[f'late_p50_ms_{limit}']:.1f} / {found[f'late_p99_ms_{limit}']:.1f})"
+    )
+
+
+def _limits(groups: Sequence[Group], results: Results) -> Iterator[str]:
+    yield "What the machine can do, in each way that was tried, with nothing decided or executed:"
+    yield ""
+    for group in groups:
+        for one in _found(group, results):
+            ways = ", ".join(f"{way} {one.median(way):,.0f}" for way in one.results[0])
+            yield f"- {group.title}: {ways}"
+
+
+def _split(groups: Sequence[Group], results: Results) -> Iterator[str]:
+    parts = ("planning_us", "store_us", "handover_us", "finish_us", "run_us")
+    yield "In microseconds a run, by the clock of the loop's thread; handing over contains"
+    yield "executing, and waiting for the interpreter lock:"
+    yield ""
+    yield "| burst | planning | store | handing over | finish | together |"
+    yield "|---|---|---|---|---|---|"
+    for group in groups:
+        for one in _found(group, results):
+            cells = " | ".join(f"{one.median(part):.1f}" for part in parts)
+            yield f"| {group.title} | {cells} |"
+
+
+_DETAILS: Mapping[str, Callable[[Sequence[Group], Results], Iterator[str]]] = {
+    "burst": _bursts,
+    "limits": _limits,
+    "held": _held,
+    "million": _held,
+    "split": _split,
+}
+"""What the table has no room for, for some workloads."""

@@ -13,7 +13,8 @@ __all__ = ["Spec"]
 class Spec:
     """What is measured: a workload, who does it, on which store, with how many tasks.
 
-    `folder` is where files may be made, `server` where the store's server is.
+    `folder` is where files may be made, `server` where the store's server is, `place` where a store
+    is that was filled before.
     """
 
     workload: str
@@ -26,6 +27,7 @@ class Spec:
     zone: str = "UTC"
     folder: str | None = None
     server: str | None = None
+    place: str | None = None
 
     def to_json(self) -> str:
         """Return it as one line."""

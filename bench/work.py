@@ -4,20 +4,25 @@ Stores of all contenders find functions by module and name, so the count can't b
 an argument: it is kept here, in the one process that measures one thing.
 """
 
+import asyncio
 import threading
 import time
 from itertools import count
 
 __all__ = [
     "FUNCTIONS",
+    "GATE",
     "GOAL",
     "NAPS",
     "STAMPS",
+    "Gate",
     "Goal",
     "nap_function",
     "noop_coroutine",
     "noop_function",
     "stamp_coroutine",
+    "stamp_function",
+    "waiting_coroutine",
 ]
 
 _NAP_S = 0.005
@@ -52,7 +57,26 @@ class Goal:
         return next(self.calls) - 1
 
 
+class Gate:
+    """Holds coroutines back until it is opened, on whatever loop each of them runs."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def passed(self) -> None:
+        """Wait until it is open."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def open(self) -> None:
+        """Let all go on; called in another thread."""
+        for waiting in self._waiting:
+            waiting.get_loop().call_soon_threadsafe(waiting.set_result, None)
+
+
 GOAL = Goal()
+GATE = Gate()
 
 STAMPS: tuple[list[int], list[float]] = ([], [])
 """Which task was called, and when."""
@@ -65,6 +89,13 @@ async def noop_coroutine() -> None:
     """Do nothing but be counted."""
     if next(GOAL.calls) == GOAL.wanted:
         GOAL.reach()
+
+
+async def waiting_coroutine() -> None:
+    """Be counted, and wait for the gate."""
+    if next(GOAL.calls) == GOAL.wanted:
+        GOAL.reach()
+    await GATE.passed()
 
 
 def noop_function() -> None:
@@ -85,5 +116,11 @@ async def stamp_coroutine(number: int) -> None:
     STAMPS[1].append(time.time())
 
 
-FUNCTIONS = (noop_coroutine, noop_function, nap_function)
+def stamp_function(number: int) -> None:
+    """Note that a task was called, in a thread."""
+    STAMPS[1].append(time.time())
+    STAMPS[0].append(number)
+
+
+FUNCTIONS = (noop_coroutine, noop_function, nap_function, stamp_function)
 """Those that are called once; who calls by name must be told beforehand."""

@@ -3,9 +3,19 @@
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["QUEUES", "THREADS", "Contender", "Function", "Kind", "Setup", "Work", "contender"]
+__all__ = [
+    "QUEUES",
+    "THREADS",
+    "Contender",
+    "Function",
+    "Kind",
+    "Recording",
+    "Setup",
+    "Work",
+    "contender",
+]
 
 Kind = Literal["memory", "sqlite", "postgresql", "redis", "file"]
 Work = Literal["coroutine", "thread"]
@@ -14,7 +24,7 @@ Function = Callable[..., Any]
 THREADS = 10
 """How many threads each pool has: APScheduler's default."""
 
-QUEUES = frozenset({"huey", "procrastinate"})
+QUEUES = frozenset({"huey", "procrastinate", "rq"})
 """Those that are queues: clients add jobs, workers, which are others, call them."""
 
 
@@ -22,12 +32,14 @@ class Setup(NamedTuple):
     """How a contender is set up: its store, and the kind of functions it calls.
 
     `place` is where the store is: a path, the URL of a server, or nothing where it is in memory.
+    It is `shared` with other processes, or not.
     """
 
     store: Kind
     place: str
     work: Work
     durable: bool = True
+    shared: bool = False
 
 
 class Contender(Protocol):
@@ -45,8 +57,14 @@ class Contender(Protocol):
     def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
         """Add recurring tasks, or, to a queue, jobs for an hour later; `bulk` is for who can."""
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
-        """Add tasks that are called each second with their number; their phases spread evenly."""
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
+        """Add tasks that are called each second with their number; their phases spread evenly.
+
+        They are over at `end`; then as many others may be added.
+        """
+
+    def submit(self, function: Function, number: int) -> None:
+        """Have a function called with a number at once, by whoever works on the store."""
 
     def stored(self) -> int:
         """Return how many tasks it keeps."""
@@ -62,6 +80,17 @@ class Contender(Protocol):
 
     def close(self) -> None:
         """Stop it; never called on its event loop."""
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A contender that keeps a record of each run, and says how many are written."""
+
+    def tell(self, heard: Callable[[int, float], None]) -> None:
+        """Call `heard` after each step: how many records there are, and when the last was made."""
+
+    def check(self, count: int) -> None:
+        """Look up whether there are as many records as there should be, one for each task."""
 
 
 def contender(name: str) -> Contender:

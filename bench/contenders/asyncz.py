@@ -4,6 +4,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from asyncz.executors.asyncio import AsyncIOExecutor
 from asyncz.executors.pool import ThreadPoolExecutor
@@ -43,16 +44,21 @@ class Asyncz:
         for number in range(count):
             self._scheduler.add_task(function, "interval", hours=1, id=f"hourly-{number}")
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
+        lot = uuid4().hex
         for number in range(count):
             self._scheduler.add_task(
                 function,
                 "interval",
                 seconds=1,
                 start_at=start + timedelta(seconds=number / count),
+                end_at=end,
                 args=[number],
-                id=f"secondly-{number}",
+                id=f"secondly-{lot}-{number}",
             )
+
+    def submit(self, function: Function, number: int) -> None:
+        raise NotImplementedError("its processes can't share a store")
 
     def stored(self) -> int:
         return len(self._scheduler.get_tasks())

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count as counter
+from math import inf
 from typing import Any
 
 from bench.contenders import THREADS, Function, Setup
 
 __all__ = ["Floor", "make"]
 
-_Entry = tuple[float, int, Function, tuple[Any, ...], float]
+_Entry = tuple[float, int, Function, tuple[Any, ...], float, float]
 
 
 class Floor:
@@ -42,13 +43,24 @@ class Floor:
         for _ in range(count):
             self._push(due, function, (), 3_600.0)
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
         for number in range(count):
             due = start + timedelta(seconds=number / count)
-            self._push(due.timestamp(), function, (number,), 1.0)
+            self._push(due.timestamp(), function, (number,), 1.0, end=end.timestamp())
 
-    def _push(self, due: float, function: Function, args: tuple[Any, ...], every: float) -> None:
-        heappush(self._heap, (due, next(self._order), function, args, every))
+    def _push(
+        self,
+        due: float,
+        function: Function,
+        args: tuple[Any, ...],
+        every: float,
+        *,
+        end: float = inf,
+    ) -> None:
+        heappush(self._heap, (due, next(self._order), function, args, every, end))
+
+    def submit(self, function: Function, number: int) -> None:
+        raise NotImplementedError("it is in this process only")
 
     def stored(self) -> int:
         return len(self._heap)
@@ -58,9 +70,9 @@ class Floor:
         heap = self._heap
         now = datetime.now(UTC).timestamp()
         while heap and heap[0][0] <= now:
-            due, _, function, args, every = heappop(heap)
-            if every:
-                self._push(due + every, function, args, every)
+            due, _, function, args, every, end = heappop(heap)
+            if every and due + every <= end:
+                self._push(due + every, function, args, every, end=end)
             self._call(function, args)
         if heap and self._loop is not None:
             self._loop.call_later(heap[0][0] - now, self.resume)

@@ -45,8 +45,11 @@ class Huey:
     def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
         self.add_once(function, count, datetime.now(UTC) + timedelta(hours=1))
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
         raise NotImplementedError("its smallest period is a minute")
+
+    def submit(self, function: Function, number: int) -> None:
+        self._tasks[function](number)
 
     def stored(self) -> int:
         stored: int = self._queue.pending_count() + self._queue.scheduled_count()

@@ -6,15 +6,14 @@ It keeps its finished jobs, as it does by default.
 # ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
 
 import asyncio
-import threading
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from procrastinate import App, PsycopgConnector
 
 from bench.contenders import Function, Setup
+from bench.contenders.own_loop import OwnLoop
 from bench.databases import libpq_address
 from bench.work import FUNCTIONS
 
@@ -22,30 +21,24 @@ __all__ = ["Procrastinate", "make"]
 
 _BULK = 1_000
 _CONCURRENCY = 10
-_T = TypeVar("_T")
 
 
 class Procrastinate:
     """A queue of procrastinate's and, once resumed, its worker."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop = OwnLoop()
         self._app: Any = None
         self._tasks: dict[Function, Any] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    def _call(self, called: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(called, self._loop).result()
-
     def open(self, setup: Setup) -> None:
-        self._thread.start()
         connector = PsycopgConnector(conninfo=libpq_address(setup.place), max_size=_CONCURRENCY + 2)
         self._app = App(connector=connector)
         self._tasks = {
             function: self._app.task(name=function.__name__)(function) for function in FUNCTIONS
         }
-        self._call(self._open())
+        self._loop.call(self._open())
 
     async def _open(self) -> None:
         await self._app.open_async()
@@ -54,12 +47,12 @@ class Procrastinate:
             await self._app.schema_manager.apply_schema_async()
 
     def add_once(self, function: Function, count: int, due: datetime) -> None:
-        self._call(self._defer(function, count, due))
+        self._loop.call(self._defer(function, count, due))
 
     def add_hourly(self, function: Function, count: int, *, bulk: bool = False) -> None:
         due = datetime.now(UTC) + timedelta(hours=1)
         adding = self._defer if bulk else self._defer_each
-        self._call(adding(function, count, due))
+        self._loop.call(adding(function, count, due))
 
     async def _defer(self, function: Function, count: int, due: datetime) -> None:
         at = self._tasks[function].configure(schedule_at=due)
@@ -71,18 +64,21 @@ class Procrastinate:
         for _ in range(count):
             await task.configure(schedule_at=due).defer_async()
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
         raise NotImplementedError("its periodic jobs are declared in code, not stored")
+
+    def submit(self, function: Function, number: int) -> None:
+        self._loop.call(self._tasks[function].defer_async(number=number))
 
     def stored(self) -> int:
         counted = self._app.connector.execute_query_one_async(
             "SELECT count(*) AS jobs FROM procrastinate_jobs"
         )
-        stored: int = self._call(counted)["jobs"]
+        stored: int = self._loop.call(counted)["jobs"]
         return stored
 
     def resume(self) -> None:
-        self._call(self._start())
+        self._loop.call(self._start())
 
     async def _start(self) -> None:
         working = self._app.run_worker_async(
@@ -94,9 +90,8 @@ class Procrastinate:
         return None
 
     def close(self) -> None:
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.call(self._stop())
+        self._loop.close()
 
     async def _stop(self) -> None:
         if self._worker is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 from bench.contenders import THREADS, Function, Setup
 from tickwork import Scheduler
@@ -68,15 +69,15 @@ class Tickwork:
     def __init__(self) -> None:
         self.written = Written()
         self.watchers: list[Callable[[Store], None]] = [self.written.watch]
-        self._store: Any
+        self.store: Any
         self._scheduler: Scheduler
 
     def open(self, setup: Setup) -> None:
-        self._store = store_of(setup)
+        self.store = store_of(setup)
         for watch in self.watchers:
-            watch(self._store)
+            watch(self.store)
         executors = {"threadpool": ThreadPoolExecutor(max_workers=THREADS)}
-        self._scheduler = Scheduler(self._store, executors=executors)
+        self._scheduler = Scheduler(self.store, executors=executors)
         self._scheduler.start(paused=True)
 
     def add_once(self, function: Function, count: int, due: datetime) -> None:
@@ -95,14 +96,16 @@ class Tickwork:
             for each in ids:
                 self._scheduler.add_task(function, "interval", hours=1, id=each)
 
-    def add_secondly(self, function: Function, count: int, start: datetime) -> None:
+    def add_secondly(self, function: Function, count: int, start: datetime, end: datetime) -> None:
+        lot = uuid4().hex
         secondly = {"fn": function, "trigger": "interval", "seconds": 1}
         self._add_in_bulk(
             {
                 **secondly,
-                "id": f"secondly-{number}",
+                "id": f"secondly-{lot}-{number}",
                 "args": [number],
                 "start_at": start + timedelta(seconds=number / count),
+                "end_at": end,
             }
             for number in range(count)
         )
@@ -112,8 +115,14 @@ class Tickwork:
         while some := list(islice(rest, _BULK)):
             self._scheduler.add_tasks(some)
 
+    def submit(self, function: Function, number: int) -> None:
+        self._scheduler.submit(function, number)
+
+    def tell(self, heard: Callable[[int, float], None]) -> None:
+        self.written.heard = heard
+
     def stored(self) -> int:
-        return sum(self._store.counts().values())
+        return sum(self.store.counts().values())
 
     def resume(self) -> None:
         self._scheduler.resume()
@@ -127,7 +136,7 @@ class Tickwork:
     def check(self, count: int) -> None:
         """Look up whether there are as many records as there should be, one for each task."""
         completed = frozenset({RunState.COMPLETED})
-        runs = self._store.find_runs(RunQuery(states=completed, limit=count + 1))
+        runs = self.store.find_runs(RunQuery(states=completed, limit=count + 1))
         if len(runs) != count or len({run.task_id for run in runs}) != count:
             raise AssertionError(f"{len(runs)} records of {count} runs")
 

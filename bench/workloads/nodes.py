@@ -1,4 +1,4 @@
-"""Tasks of 5 ms sleep, due at one instant, on one store for one node and then for two.
+"""Tasks of 5 ms sleep, due at one instant, on one store for one node, for two and for four.
 
 A node is a process with ten slots (threads). The clock starts when all nodes, started and paused,
 are told to go on, and stops when the last record is written, whoever wrote it; with queues, whose
@@ -16,18 +16,17 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Self
 
-from bench.contenders import Setup, contender
-from bench.contenders.tickwork import Tickwork
+from bench.contenders import Recording, Setup, contender
 from bench.spec import Spec
 from bench.work import nap_function
 from bench.workloads.stage import fresh_store
 
-__all__ = ["measure"]
+__all__ = ["Node", "measure"]
 
 _TIMEOUT_S = 120.0
 
 
-class _Node:
+class Node:
     """A node in a process, as `bench.node` describes it."""
 
     def __init__(self, name: str, setup: Setup) -> None:
@@ -72,9 +71,15 @@ class _Node:
 
 
 def measure(spec: Spec) -> dict[str, Any]:
-    """Return runs a second of one node and of two, and the ratio of them."""
-    one, two = (_rate(spec, nodes) for nodes in (1, 2))
-    return {"one_per_s": one, "two_per_s": two, "ratio": two / one}
+    """Return runs a second of one node, of two and of four, and their ratios to one."""
+    one, two, four = (_rate(spec, nodes) for nodes in (1, 2, 4))
+    return {
+        "one_per_s": one,
+        "two_per_s": two,
+        "four_per_s": four,
+        "ratio": two / one,
+        "four_ratio": four / one,
+    }
 
 
 def _rate(spec: Spec, nodes: int) -> float:
@@ -82,7 +87,7 @@ def _rate(spec: Spec, nodes: int) -> float:
         client = contender(spec.contender)
         client.open(setup)
         client.add_once(nap_function, spec.count, datetime.now(UTC) - timedelta(seconds=1))
-        started = [ends.enter_context(_Node(spec.contender, setup)) for _ in range(nodes)]
+        started = [ends.enter_context(Node(spec.contender, setup)) for _ in range(nodes)]
         for node in started:
             node.wait_for("ready")
         since = time.perf_counter()
@@ -92,14 +97,14 @@ def _rate(spec: Spec, nodes: int) -> float:
         for node in started:
             node.end()
         calls = sum(node.wait_for("calls") for node in started)
-        if isinstance(client, Tickwork):
+        if isinstance(client, Recording):
             client.check(spec.count)
         client.close()
     assert calls == spec.count, f"{calls} calls instead of {spec.count}"
     return spec.count / took_s
 
 
-def _all_done(nodes: Iterable[_Node], count: int) -> float:
+def _all_done(nodes: Iterable[Node], count: int) -> float:
     """Wait until the nodes are done with that many runs together; return when the last was."""
     done = dict.fromkeys(nodes, 0)
     last = 0.0

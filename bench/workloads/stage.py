@@ -1,12 +1,11 @@
 """What workloads share: a place for files, and a loop to be on for those who call coroutines."""
 
 import asyncio
-import shutil
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,11 @@ from bench.contenders import Contender, Setup, contender
 from bench.servers import emptied
 from bench.spec import Spec
 
-__all__ = ["filled_database", "fresh_store", "on_stage"]
+__all__ = ["ChildFailedError", "fresh_store", "in_child", "on_stage", "stage_store"]
+
+
+class ChildFailedError(Exception):
+    """A measurement in a process of its own failed."""
 
 
 def on_stage(
@@ -38,6 +41,27 @@ def on_stage(
     return end(made, begin(made))
 
 
+def in_child(spec: Spec) -> dict[str, Any]:
+    """Measure something in a process of its own, in the environment of this one."""
+    command = [sys.executable, "-m", "bench.child", spec.to_json()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # The last line says what it was; the reader of ours takes the last line too.
+        raise ChildFailedError((done.stderr.strip() or "?").splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@contextmanager
+def stage_store(spec: Spec) -> Iterator[Setup]:
+    """Yield a setup on the store that was filled before, where there is one, or an empty one."""
+    if spec.place is not None:
+        yield Setup(spec.store, spec.place, spec.work)
+    else:
+        with fresh_store(spec) as setup:
+            yield setup
+
+
 @contextmanager
 def fresh_store(spec: Spec) -> Iterator[Setup]:
     """Yield a setup on an empty store."""
@@ -48,17 +72,3 @@ def fresh_store(spec: Spec) -> Iterator[Setup]:
     else:
         with TemporaryDirectory(prefix="tickwork-bench-", dir=spec.folder) as folder:
             yield Setup(spec.store, str(Path(folder) / "tasks"), spec.work)
-
-
-@contextmanager
-def filled_database(spec: Spec) -> Iterator[Setup]:
-    """Yield a setup on a copy of a database with the contender's tasks, made only once."""
-    assert spec.folder is not None
-    original = Path(spec.folder) / f"{spec.contender}-{spec.count}.db"
-    if not original.exists():
-        filling = replace(spec, workload="fill").to_json()
-        subprocess.run(
-            [sys.executable, "-m", "bench.child", filling], check=True, stdout=subprocess.DEVNULL
-        )
-    with TemporaryDirectory(prefix="tickwork-bench-", dir=spec.folder) as folder:
-        yield Setup(spec.store, shutil.copy(original, folder), spec.work)
