@@ -14,6 +14,7 @@ TickworkError
 │   ├── ConflictingTaskError              another task has this id
 │   ├── LockHeldError                     somebody else has the lock
 │   ├── LockLostError                     the lock was lost while it was held
+│   ├── StaleEditError                    it was changed since it was looked at
 │   └── SchedulerStateError               the scheduler isn't in the state that this call needs
 ├── StoreError                            the store's side
 │   ├── StoreUnavailableError             not reachable or too slow: try again
@@ -37,6 +38,7 @@ __all__ = [
     "NotFoundError",
     "RunNotFoundError",
     "SchedulerStateError",
+    "StaleEditError",
     "StoreError",
     "StoreUnavailableError",
     "TaskConfigurationError",
@@ -102,6 +104,10 @@ class LockHeldError(ConflictError):
 
 class LockLostError(ConflictError):
     """A lock was lost while it was held: another holder may have been at work meanwhile."""
+
+
+class StaleEditError(ConflictError):
+    """The task was changed by somebody else since the caller looked at it; nothing was done."""
 
 
 class SchedulerStateError(ConflictError):

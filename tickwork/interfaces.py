@@ -18,6 +18,7 @@ from tickwork.model.jobs import Job, Outcome
 if TYPE_CHECKING:
     # Definitions hold triggers, which are defined here.
     from tickwork.model.definition import DefinitionCodec
+    from tickwork.model.keeping import Document, DocumentQuery
     from tickwork.model.locks import LockRecord, LockRequest
     from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
     from tickwork.model.steps import (
@@ -45,6 +46,7 @@ __all__ = [
     "Executor",
     "ExecutorEnvironment",
     "InstantTrigger",
+    "Keeping",
     "Leftover",
     "Locking",
     "OnDemand",
@@ -287,11 +289,12 @@ class Store(Protocol):
     def plan(self, request: PlanRequest) -> PlanReply:
         """Turn due tasks into runs: all or nothing for each task, and for the answer as a whole.
 
-        Qualifying: scheduled tasks that are eligible and have `due_us` <= `now_us`, the longest due
-        first. Each moves on as decided, if its revision is still the one that was decided about;
-        its runs are added under their unique slots (a slot that exists already is passed over), and
-        `active` grows by those that are pending. New runs are leased to the node, in the order of
-        planning, up to the capacity of their executor. A second caller sees the tasks moved on.
+        Qualifying: tasks that are eligible and have `wake_us` <= `now_us` (scheduled ones that are
+        due, and those whose pause is over), the longest due first. Each moves on as decided, if its
+        revision is still the one that was decided about; its runs are added under their unique
+        slots (a slot that exists already is passed over), and `active` grows by those that are
+        pending. New runs are leased to the node, in the order of planning, up to the capacity of
+        their executor. A second caller sees the tasks moved on.
         Cost: that of the due rows, found through an index.
 
         Raises:
@@ -357,6 +360,12 @@ class Reader(Protocol):
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         """Return a page of runs, newest first."""
 
+    def count_tasks(self, query: TaskQuery) -> int:
+        """Return how many tasks there are on all pages together."""
+
+    def count_runs(self, query: RunQuery) -> int:
+        """Return how many runs there are on all pages together."""
+
     def nodes(self) -> list[NodeRecord]:
         """Return the nodes that are registered, also those whose lease is over."""
 
@@ -410,6 +419,29 @@ class Locking(Protocol):
 
     def locks(self) -> list[LockRecord]:
         """Return the locks that are held or kept, by name."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A store that keeps documents, for whatever else is to be shared and survive.
+
+    Revisions are compared in the statement that writes. A step that raised `StoreUnavailableError`
+    may have taken effect: repeated with `expected`, it then answers as if another had been quicker.
+    `prune` forgets what has expired, so many at a time.
+    """
+
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        """Write a document and return its new revision.
+
+        Where its revision isn't `expected` (0: there is none), change nothing and return None. Of
+        several who expect the same revision of the same document, one succeeds.
+        """
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        """Remove a document; False where there is none, or its revision isn't `expected`."""
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        """Return a page of documents."""
 
 
 @runtime_checkable

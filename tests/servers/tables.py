@@ -25,7 +25,7 @@ class EmptyTables:
         engine = create_engine(self._url)
         with engine.begin() as connection:
             names = set(inspect(connection).get_table_names())
-            for name in ("tasks", "runs", "nodes", "locks"):
+            for name in ("tasks", "runs", "nodes", "locks", "documents"):
                 if f"{prefix}{name}" in names:
                     connection.execute(delete(table(f"{prefix}{name}")))
         engine.dispose()

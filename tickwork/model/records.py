@@ -56,6 +56,19 @@ class TaskRecord:
     updated_us: int = 0
     timing: object = field(default=None, compare=False, repr=False)
 
+    @property
+    def wake_us(self) -> int | None:
+        """When to plan it; None while it is neither scheduled nor paused until some time.
+
+        One that was paused until some time has that as `due_us` and as `catchup_us`. (Of others
+        that are paused, `due_us` may be what is left of before.)
+        """
+        if self.state is ScheduleState.SCHEDULED:
+            return self.due_us
+        if self.state is ScheduleState.PAUSED and self.due_us == self.catchup_us:
+            return self.due_us
+        return None
+
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord:

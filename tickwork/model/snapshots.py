@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_serializer
 
 from tickwork.errors import UnreadableRecordError
 from tickwork.model.definition import Definition, Unreadable
+from tickwork.model.etags import etag_of
 from tickwork.model.instants import SECOND, from_us
 from tickwork.model.policies import (
     Coalesce,
@@ -40,7 +41,8 @@ __all__ = [
 class TaskInfo(BaseModel, frozen=True):
     """A task as it stood when it was asked. Durations are seconds, instants aware and in UTC.
 
-    `problem` says why the task can't be understood or executed, None where all is well.
+    `problem` says why the task can't be understood or executed, None where all is well. A paused
+    one goes on by itself at `paused_until`. `etag` changes with each edit, and not with fires.
     """
 
     id: str
@@ -83,9 +85,11 @@ class TaskInfo(BaseModel, frozen=True):
     runs_made: int = 0
     failures_in_a_row: int = 0
     paused_reason: str | None = None
+    paused_until: datetime | None = None
     problem: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    etag: str = ""
 
 
 class RunInfo(BaseModel, frozen=True):
@@ -188,8 +192,10 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
             problem=definition.reason,
             created_at=from_us(task.created_us),
             updated_at=from_us(task.updated_us),
+            etag=etag_of(task),
         )
     problem = task.problem
+    paused = task.state is ScheduleState.PAUSED
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     try:
@@ -237,10 +243,12 @@ def task_info(task: TaskRecord, store: str, state: ScheduleState | None = None) 
         queued_runs=task.queued,
         runs_made=task.made,
         failures_in_a_row=task.streak,
-        paused_reason=task.paused_reason,
+        paused_reason=None if task.state is ScheduleState.SCHEDULED else task.paused_reason,
+        paused_until=_moment(task.wake_us if paused else None),
         problem=problem,
         created_at=from_us(task.created_us),
         updated_at=from_us(task.updated_us),
+        etag=etag_of(task),
     )
 
 

@@ -380,7 +380,12 @@ class TaskQuery:
     `trigger` is a trigger's kind; `search` is part of an id or a name; `declared_in` is the module
     of the functions of tasks that were declared by decorators. `sort` is `id`, `name`,
     `next_run_time` or `created_at`, with `-` in front for descending; tasks without the value come
-    last.
+    last, equal ones in the order of their ids.
+
+    `due_before_us` asks for scheduled tasks that are due before an instant, `failing` for those
+    whose last run failed (or, with False, didn't). `after` says where the page before ended: what
+    its last task is sorted by (`None` where that is missing), and its id. Whoever goes from page to
+    page by it meets each task once that is there all the time and keeps its place.
     """
 
     state: ScheduleState | None = None
@@ -393,13 +398,19 @@ class TaskQuery:
     sort: str = "id"
     limit: int = 100
     offset: int = 0
+    due_before_us: int | None = None
+    failing: bool | None = None
+    after: tuple[str | int | None, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
     """Which runs to list, newest first: all conditions must hold, None means any.
 
-    Instants are compared with the creation of the run.
+    Instants are compared with the creation of the run, with which its id begins: the newest run has
+    the greatest id. `before` says where the page before ended: when its last run was created, and
+    the id of that. Whoever goes from page to page by it meets each run once that is there all the
+    time.
     """
 
     task_id: str | None = None
@@ -409,3 +420,4 @@ class RunQuery:
     until_us: int | None = None
     limit: int = 100
     offset: int = 0
+    before: tuple[int, str] | None = None

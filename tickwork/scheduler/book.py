@@ -21,7 +21,9 @@ from tickwork.errors import (
 )
 from tickwork.interfaces import OnDemand, Reader, Store, Trigger
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
+from tickwork.model.etags import refuse_stale
 from tickwork.model.events import TaskAdded, TaskChanged, TaskEvent
+from tickwork.model.instants import from_us
 from tickwork.model.listing import page_of_tasks
 from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import RunRecord, TaskRecord
@@ -222,6 +224,8 @@ class Book:
         task_id: str,
         alter: Callable[[Definition], Definition],
         first_us: int | None = None,
+        *,
+        etag: str | None = None,
     ) -> None:
         """Change a task's definition; its declaration stays as it was."""
         pending = self.pending.get((store, task_id))
@@ -234,39 +238,79 @@ class Book:
             )
             return
         now_us = self.now_us(store)
+        self._edit(
+            store, task_id, lambda task: self._altered(task, alter, now_us, first_us), etag=etag
+        )
 
-        def decide(task: TaskRecord) -> Edit:
-            definition = planner.definition_of(task)
-            altered = alter(definition)
-            declared = task.declared or self._codec.encode(definition)
-            changed = replace(task, definition=altered, declared=declared, problem=None)
-            return _reconsidered(task, changed, now_us, first_us)
+    def _altered(
+        self,
+        task: TaskRecord,
+        alter: Callable[[Definition], Definition],
+        now_us: int,
+        first_us: int | None,
+    ) -> Edit:
+        definition = planner.definition_of(task)
+        declared = task.declared or self._codec.encode(definition)
+        changed = replace(task, definition=alter(definition), declared=declared, problem=None)
+        return _reconsidered(task, changed, now_us, first_us)
 
-        self._edit(store, task_id, decide)
+    def altered(
+        self,
+        store: str,
+        task_id: str,
+        alter: Callable[[Definition], Definition],
+        first_us: int | None = None,
+    ) -> tuple[TaskRecord, TaskRecord]:
+        """Return a task as it stands, and as it would after a `change`, which doesn't happen."""
+        before, _ = self.record(store, task_id)
+        edit = self._altered(before, alter, self.now_us(store), first_us)
+        return before, edit.task or before
 
-    def pause(self, store: str, task_id: str, reason: str | None) -> None:
-        """Stop planning a task; runs planned before go on."""
+    def pause(
+        self,
+        store: str,
+        task_id: str,
+        reason: str | None,
+        until_us: int | None = None,
+        *,
+        etag: str | None = None,
+    ) -> None:
+        """Stop planning a task, until an instant if one is named; runs planned before go on."""
         pending = self.pending.get((store, task_id))
         if pending is not None:
+            if until_us is not None:
+                raise SchedulerStateError(
+                    f"task {task_id!r} can't be paused until an instant yet: start the scheduler, "
+                    "or connect() it"
+                )
             self.pending[store, task_id] = replace(pending, paused=True)
             return
         now_us = self.now_us(store)
+        if until_us is not None and until_us <= now_us:
+            raise TaskConfigurationError(
+                f"until={from_us(until_us).isoformat()} is not after now; name a later instant, or "
+                "none to pause the task until somebody resumes it"
+            )
 
         def decide(task: TaskRecord) -> Edit:
-            if task.state in {ScheduleState.FINISHED, ScheduleState.PAUSED}:
+            if task.state is ScheduleState.FINISHED:
                 return Edit(replace(task, paused_reason=reason or task.paused_reason))
+            again = task.state is ScheduleState.PAUSED
             paused = replace(
                 task,
                 state=ScheduleState.PAUSED,
-                due_us=None,
-                paused_reason=reason,
+                due_us=until_us,
+                catchup_us=until_us,
+                paused_reason=(reason or task.paused_reason) if again else reason,
                 updated_us=now_us,
+                # Who says when it goes on, means it: failures count anew then.
+                streak=task.streak if until_us is None else 0,
             )
             return Edit(paused)
 
-        self._edit(store, task_id, decide)
+        self._edit(store, task_id, decide, etag=etag)
 
-    def resume(self, store: str, task_id: str) -> None:
+    def resume(self, store: str, task_id: str, *, etag: str | None = None) -> None:
         """Go on with a paused task, strictly after now."""
         pending = self.pending.get((store, task_id))
         if pending is not None:
@@ -280,9 +324,9 @@ class Book:
             trigger = planner.definition_of(task).trigger
             return asked(trigger, lambda: planner.resumed(task, now_us))
 
-        self._edit(store, task_id, decide)
+        self._edit(store, task_id, decide, etag=etag)
 
-    def remove(self, store: str, task_ids: Sequence[str]) -> list[str]:
+    def remove(self, store: str, task_ids: Sequence[str], *, etag: str | None = None) -> list[str]:
         """Remove tasks and cancel their pending runs; return the ids that were there."""
         gone = [each for each in task_ids if self.pending.pop((store, each), None) is not None]
         rest = [each for each in task_ids if each not in gone]
@@ -292,6 +336,7 @@ class Book:
         there: list[str] = []
 
         def decide(task: TaskRecord) -> Edit:
+            refuse_stale(task, etag)
             there.append(task.id)
             return Edit(None, cancel_pending=TASK_REMOVED)
 
@@ -360,11 +405,23 @@ class Book:
         if free and isinstance(on_demand, OnDemand):
             on_demand.cancel(CancelRequest(free, reason, self.now_us(store), after_run))
 
-    def _edit(self, store: str, task_id: str, decide: Callable[[TaskRecord], Edit]) -> Edited:
+    def _edit(
+        self,
+        store: str,
+        task_id: str,
+        decide: Callable[[TaskRecord], Edit],
+        *,
+        etag: str | None = None,
+    ) -> Edited:
         if not self.connected:
             raise _missing(task_id)
+
+        def checked(task: TaskRecord) -> Edit:
+            refuse_stale(task, etag)
+            return decide(task)
+
         new_id = self.ids.at(self.now_us(store))
-        (edited,) = self._stores[store].edit([task_id], decide, new_id)
+        (edited,) = self._stores[store].edit([task_id], checked, new_id)
         if edited.task is None:
             raise _missing(task_id)
         return edited

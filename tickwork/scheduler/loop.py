@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Reader, Store
 from tickwork.model.definition import Definition
-from tickwork.model.events import StoreFailed, StoreRecovered, TaskUnplannable
+from tickwork.model.events import StoreFailed, StoreRecovered, TaskResumed, TaskUnplannable
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job
-from tickwork.model.policies import Keep, RunState
+from tickwork.model.policies import Keep, RunState, ScheduleState
 from tickwork.model.provided import provided
 from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
@@ -144,6 +144,7 @@ class StoreLoop:
         self._exclusions = Exclusions()
         self._histories: dict[str, int] = {}
         self._kept: dict[str, int] = {}
+        self._going_on: dict[str, None] = {}
         self._recovered_at_us = 0
         self._pruned_at_us = 0
         self._expires_until_us = 0
@@ -412,10 +413,17 @@ class StoreLoop:
             if run.state is not RunState.PENDING:
                 self._histories[run.task_id] = self._kept[run.task_id]
         self._kept.clear()
+        self._tell_of_resumed()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
         self._again |= reply.more
         return reply.next_us
+
+    def _tell_of_resumed(self) -> None:
+        """Tell which tasks went on because their pause had an end."""
+        for task_id in self._going_on:
+            self._announcer.emit(TaskResumed, task_id=task_id, store=self._announcer.store)
+        self._going_on.clear()
 
     def _decide(self, task: TaskRecord, now_us: int) -> Plan | Deferral:
         definition = planner.definition_of(task)
@@ -426,6 +434,8 @@ class StoreLoop:
             return Deferral("its function isn't known here yet", definition.function)
         planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
         if planned.value is not None:
+            if task.state is ScheduleState.PAUSED:
+                self._going_on[task.id] = None
             return planned.value
         return Deferral(f"its trigger failed: {named(planned)}")
 

@@ -145,8 +145,11 @@ def _timing(task: TaskRecord) -> Timing:
 def plan(task: TaskRecord, now_us: int) -> Plan:
     """Return what becomes of a scheduled task whose `due_us` is at or before `now_us`.
 
-    A task that isn't due gets a plan that changes nothing.
+    A task that isn't due gets a plan that changes nothing. One that was paused until `due_us` goes
+    on from there; what is due since then is left to the next plan.
     """
+    if task.state is ScheduleState.PAUSED:
+        return _going_on(task, now_us)
     first_us = task.fire_us
     if first_us is None or task.due_us is None or task.due_us > now_us:
         return Plan((), task.state, first_us, task.due_us, task.planned_us, task.catchup_us)
@@ -165,6 +168,20 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
     # What a catch-up that goes on still has to do is judged by the instant at which it began.
     judged_us = now_us if task.catchup_us is None else min(now_us, task.catchup_us)
     return _CatchingUp(task, timing, first_us, judged_us).plan(now_us)
+
+
+def _going_on(task: TaskRecord, now_us: int) -> Plan:
+    """Return a plan that ends a pause, if that had an end and it has come.
+
+    A fire time at its very end is none of what it skipped.
+    """
+    until_us = task.wake_us
+    if until_us is None or until_us > now_us:
+        fire_us, due_us = task.fire_us, task.due_us
+        return Plan((), task.state, fire_us, due_us, task.planned_us, task.catchup_us)
+    edit = resumed(task, until_us - 1)
+    on = edit.task or task
+    return Plan(edit.runs, on.state, on.fire_us, on.due_us, on.planned_us)
 
 
 def _single_run(task: TaskRecord, definition: Definition, fire_us: int, due_us: int) -> PlannedRun:
@@ -332,7 +349,9 @@ def _placed(task: TaskRecord, fire_us: int | None) -> TaskRecord:
     """Put the first unplanned fire time of a task where it is; mutates and returns it."""
     definition = definition_of(task)
     task.fire_us = fire_us
-    task.due_us = None
+    if task.state is not ScheduleState.PAUSED or task.wake_us is None:
+        # Else it says how long the pause is.
+        task.due_us = None
     waits = definition.trigger.kind == "shutdown"
     if task.state is not ScheduleState.PAUSED:
         finished = fire_us is None and not waits
@@ -368,7 +387,8 @@ def reconsidered(  # noqa: PLR0917  four facts and what they owe
             _take_up_again(changed, now_us)
         return Edit(changed)
     due = due or owed(task, now_us)
-    changed = replace(changed, planned_us=due.planned_us, catchup_us=None)
+    paused_until_us = task.wake_us if task.state is ScheduleState.PAUSED else None
+    changed = replace(changed, planned_us=due.planned_us, catchup_us=paused_until_us)
     if first_us is not None:
         if due.planned_us is not None and first_us <= due.planned_us:
             raise TaskConfigurationError(
@@ -439,6 +459,7 @@ def resumed(task: TaskRecord, now_us: int) -> Edit:
     changed = replace(
         task,
         state=ScheduleState.SCHEDULED,
+        due_us=None,
         paused_reason=None,
         updated_us=now_us,
         catchup_us=None,

@@ -28,9 +28,17 @@ def preview(trigger: Trigger, now_us: int, count: int) -> list[datetime]:
 
 
 def preview_task(task: TaskRecord, count: int) -> list[datetime]:
-    """Return the next fire times of a stored task: none while it isn't scheduled."""
+    """Return the next fire times of a stored task: none while it isn't scheduled.
+
+    Of one that is paused until some time, those from then on.
+    """
     definition = task.definition
-    if not isinstance(definition, Definition) or task.state is not ScheduleState.SCHEDULED:
+    if not isinstance(definition, Definition):
+        return []
+    if task.state is ScheduleState.PAUSED and task.wake_us is not None:
+        first_us = max(task.wake_us, task.fire_us or 0)
+        return _listed(timing_of(definition.trigger, task.anchor_us), first_us - 1, count)
+    if task.state is not ScheduleState.SCHEDULED:
         return []
     if task.fire_us is None or not count:
         return []

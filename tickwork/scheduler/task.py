@@ -138,9 +138,9 @@ class Task:
         self._home().reschedule_task(self.id, trigger, store=self._store, **trigger_arguments)
         return self
 
-    def pause(self, reason: str | None = None) -> Task:
-        """Stop planning this task; runs planned before go on."""
-        self._home().pause_task(self.id, reason=reason, store=self._store)
+    def pause(self, reason: str | None = None, *, until: datetime | None = None) -> Task:
+        """Stop planning this task, until an instant if one is named; runs planned before go on."""
+        self._home().pause_task(self.id, reason=reason, until=until, store=self._store)
         return self
 
     def resume(self) -> Task:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tickwork.errors import TaskConfigurationError, TaskNotFoundError
-from tickwork.model.definition import Unreadable
+from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.events import (
     TaskChanged,
     TaskPaused,
@@ -193,28 +193,57 @@ class SchedulerTasks(SchedulerRuns):
 
     # --- changing -----------------------------------------------------------------------------
 
-    def update_task(self, task_id: str, *, store: str | None = None, **changes: Any) -> None:
+    def update_task(
+        self, task_id: str, *, store: str | None = None, etag: str | None = None, **changes: Any
+    ) -> None:
         """Change options of a task, its trigger (`trigger=` with arguments) or its `next_run_time`.
 
-        What was due before the change is planned by the old definition first.
+        What was due before the change is planned by the old definition first. With the `etag` of a
+        snapshot, nothing happens if the task was edited since.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            InvalidInputError: it can't be changed like that.
+            StaleEditError: it has another `etag` by now.
+        """
+        name = self._book.store_of(task_id, store)
+        if "next_run_time" in changes and changes["next_run_time"] is None:
+            changes.pop("next_run_time")
+            self.pause_task(task_id, store=name, etag=etag)
+            etag = None
+        alter, first_us = self._alteration(name, task_id, changes)
+        self._book.change(name, task_id, alter, first_us, etag=etag)
+        self._changed(TaskChanged, name, task_id)
+
+    def preview_update(
+        self, task_id: str, *, store: str | None = None, count: int = 5, **changes: Any
+    ) -> tuple[TaskInfo, TaskInfo, list[datetime]]:
+        """Return a task as it stands, as it would after an `update_task`, and its fires then.
+
+        Nothing is changed.
 
         Raises:
             TaskNotFoundError: there is no such task.
             InvalidInputError: it can't be changed like that.
         """
+        from tickwork.model.snapshots import task_info
+
         name = self._book.store_of(task_id, store)
+        alter, first_us = self._alteration(name, task_id, changes)
+        before, after = self._book.altered(name, task_id, alter, first_us)
+        return task_info(before, name), task_info(after, name), preview_task(after, count)
+
+    def _alteration(
+        self, store: str, task_id: str, changes: Mapping[str, Any]
+    ) -> tuple[Callable[[Definition], Definition], int | None]:
+        """Return what changes make of a definition, and the first fire time that they name."""
         options, arguments = self._read_changes(changes)
-        if "next_run_time" in options and options["next_run_time"] is None:
-            options.pop("next_run_time")
-            self.pause_task(task_id, store=name)
         first_us = self._declarer.instant(options.pop("next_run_time", None))
         trigger = None
         if "trigger" in changes or arguments:
             trigger = read_spelling(changes.get("trigger"), arguments)
-        target = self._target(name, task_id, options)
-        alter = changed_definition(self._declarer, options, trigger, target)
-        self._book.change(name, task_id, alter, first_us)
-        self._changed(TaskChanged, name, task_id)
+        target = self._target(store, task_id, options)
+        return changed_definition(self._declarer, options, trigger, target), first_us
 
     @staticmethod
     def _read_changes(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -240,32 +269,49 @@ class SchedulerTasks(SchedulerRuns):
         trigger: Trigger | str | None = None,
         *,
         store: str | None = None,
+        etag: str | None = None,
         **trigger_arguments: Any,
     ) -> None:
         """Change the trigger of a task; the new schedule counts from now."""
         name = self._book.store_of(task_id, store)
         spelled = read_spelling(trigger, trigger_arguments)
-        self._book.change(name, task_id, changed_definition(self._declarer, {}, spelled, None))
+        alter = changed_definition(self._declarer, {}, spelled, None)
+        self._book.change(name, task_id, alter, etag=etag)
         self._changed(TaskChanged, name, task_id)
 
     def pause_task(
-        self, task_id: str, *, reason: str | None = None, store: str | None = None
+        self,
+        task_id: str,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        store: str | None = None,
+        etag: str | None = None,
     ) -> None:
-        """Stop planning a task; runs planned before go on."""
+        """Stop planning a task; runs planned before go on.
+
+        With `until` (aware, or read in the scheduler's time zone) it goes on by itself then,
+        whichever node is there at that time; a fire time at that very instant is executed.
+        """
         name = self._book.store_of(task_id, store)
-        self._book.pause(name, task_id, reason)
+        until_us = self._declarer.instant(until)
+        self._book.pause(name, task_id, reason, until_us, etag=etag)
         self._changed(TaskPaused, name, task_id)
 
-    def resume_task(self, task_id: str, *, store: str | None = None) -> None:
+    def resume_task(
+        self, task_id: str, *, store: str | None = None, etag: str | None = None
+    ) -> None:
         """Go on strictly after now; what was skipped meanwhile is recorded as one range."""
         name = self._book.store_of(task_id, store)
-        self._book.resume(name, task_id)
+        self._book.resume(name, task_id, etag=etag)
         self._changed(TaskResumed, name, task_id)
 
-    def remove_task(self, task_id: str, *, store: str | None = None) -> None:
+    def remove_task(
+        self, task_id: str, *, store: str | None = None, etag: str | None = None
+    ) -> None:
         """Remove a task and cancel its pending runs; its history stays."""
         name = self._book.store_of(task_id, store)
-        if not self._book.remove(name, [task_id]):
+        if not self._book.remove(name, [task_id], etag=etag):
             raise TaskNotFoundError(f"there is no task {task_id!r}")
         self._changed(TaskRemoved, name, task_id)
 

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar, cast
 
 from tickwork.errors import InvalidInputError, StoreUnavailableError
 from tickwork.interfaces import (
+    Keeping,
     OnDemand,
     Reader,
     Store,
@@ -21,6 +22,7 @@ from tickwork.interfaces import (
     Timekeeping,
     Watching,
 )
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Batch,
@@ -43,6 +45,7 @@ __all__ = ["STEPS", "Fault", "FaultyStore"]
 
 STEPS = (
     "put", "edit", "plan", "lease", "finish", "beat", "recover", "prune", "submit", "cancel",
+    "keep", "forget",
 )  # fmt: skip
 """The steps of a store that change something."""
 
@@ -66,7 +69,7 @@ class FaultyStore:
     With `chances` and `random`, each call of one of `methods` meets each fault with that
     probability. Delayed calls `wait(delay_s)` first. `calls` counts the calls of each method,
     `faults` what they met, by method and fault. The powers of the store within (its clock, its
-    hints) are there too. Thread-safe as far as that store is.
+    hints, its documents) are there too. Thread-safe as far as that store is.
     """
 
     kind: ClassVar[str] = "faulty"
@@ -89,6 +92,8 @@ class FaultyStore:
         vars(self).update(kind=inner.kind, persistent=inner.persistent)
         if isinstance(inner, OnDemand):
             vars(self).update(submit=self._submit, cancel=self._cancel, asked=inner.asked)
+        if isinstance(inner, Keeping):
+            vars(self).update(keep=self._keep, forget=self._forget, documents=self._documents)
         if isinstance(inner, Timekeeping):
             vars(self)["now_us"] = partial(self._call, "now_us", inner.now_us)
         if isinstance(inner, Watching):
@@ -220,6 +225,19 @@ class FaultyStore:
     def _cancel(self, request: CancelRequest) -> list[RunRecord | None]:
         return self._call("cancel", lambda: self._on_demand.cancel(request))
 
+    def _keep(self, document: Document, expected: int | None = None) -> int | None:
+        return self._call("keep", lambda: self._keeping.keep(document, expected))
+
+    def _forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        return self._call("forget", lambda: self._keeping.forget(kind, key, expected))
+
+    def _documents(self, query: DocumentQuery) -> list[Document]:
+        return self._call("documents", lambda: self._keeping.documents(query))
+
+    @property
+    def _keeping(self) -> Keeping:
+        return cast("Keeping", self.inner)
+
     @property
     def _on_demand(self) -> OnDemand:
         return cast("OnDemand", self.inner)
@@ -245,6 +263,14 @@ class FaultyStore:
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         """Do the reader's `find_runs`."""
         return self._call("find_runs", lambda: self._reader.find_runs(query))
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        """Do the reader's `count_tasks`."""
+        return self._call("count_tasks", lambda: self._reader.count_tasks(query))
+
+    def count_runs(self, query: RunQuery) -> int:
+        """Do the reader's `count_runs`."""
+        return self._call("count_runs", lambda: self._reader.count_runs(query))
 
     def nodes(self) -> list[NodeRecord]:
         """Do the reader's `nodes`."""

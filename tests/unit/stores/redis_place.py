@@ -78,9 +78,12 @@ def placed(url: str) -> Iterator[Place]:
 _ORDERS = (
     *("ids", "due", "finished", "labels", "newest", "history"),
     *("available", "suspects", "queues", "leases"),
-    *("waiters", "asked", "expiring", "lapsing"),
+    *("waiters", "asked", "expiring", "lapsing", "titles", "dated"),
 )
-_HASHES = ("tasks", "definitions", "runs", "counts", "holds", "grants", "holders", "locks")
+_HASHES = (
+    *("tasks", "definitions", "runs", "counts", "holds", "grants", "holders", "locks"),
+    "documents",
+)
 
 
 def orders_of(place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -123,6 +126,10 @@ def _expected(place: Place, kept: dict[str, Any]) -> dict[str, Any]:
     for name, text in kept["locks"].items():
         _, expires, _, forgotten, _ = text.partition("\n")[0].split(" ")
         expected["lapsing"].append(f"{max(expires, forgotten)}\n{name}")
+    for entry, text in kept["documents"].items():
+        expected["titles"].append(entry)
+        expires = text.partition("\n")[0].split(" ")[2]
+        expected["dated"] += [f"{expires}\n{entry}"] if expires else []
     counts = dict(Counter(each.record.state.value for each in tasks))
     orders = {name: sorted(entries) for name, entries in expected.items()}
     held = {"holds": dict(+holds), "grants": set(+holds), "holders": dict(+holders)}

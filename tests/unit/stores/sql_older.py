@@ -1,13 +1,15 @@
 """Tables as older migrations left them, with tasks, runs and a node in them."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, column, insert, table
 
-from tickwork.interfaces import Locking
+from tickwork.interfaces import Keeping, Locking
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.policies import RunState, Source
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
@@ -42,7 +44,12 @@ _SUBMITTED: tuple[dict[str, Any], ...] = (
 )
 """What there is since 0002."""
 
-VERSIONS = ("0001", "0002")
+_LOCK = LockRecord(
+    name="older", owner="them", about="it is they", fence=3, acquired_us=T0, expires_us=T0 + 10**9
+)
+"""What there is since 0003."""
+
+VERSIONS = ("0001", "0002", "0003")
 
 
 class Older:
@@ -52,6 +59,7 @@ class Older:
         self._prefix = prefix
         self._version = version
         self._submitted = _SUBMITTED if version >= "0002" else ()
+        self._locks = [_LOCK] if version >= "0003" else []
 
     def make(self, connection: Connection) -> None:
         """Make them and fill them."""
@@ -66,6 +74,8 @@ class Older:
         for run in self._submitted:
             own = {"definition": _TEXT, "rank": 0, "progress": "0.5", "log": "[]"}
             self._insert(connection, "runs", {**_RUN, **_KEYED, **own, **run})
+        for lock in self._locks:
+            self._insert(connection, "locks", asdict(lock))
         self._insert(connection, "nodes", node_row(NodeRecord(id=NODE, expires_us=T0 + 1)))
 
     def _insert(self, connection: Connection, name: str, row: dict[str, Any]) -> None:
@@ -80,6 +90,7 @@ class Older:
         self._check_runs(bench)
         self._check_keys(bench)
         self._check_locks(bench)
+        self._check_documents(bench)
 
     def _check_runs(self, bench: Bench) -> None:
         [leased] = bench.lease(node=OTHER).leased
@@ -116,7 +127,15 @@ class Older:
             acquired_us=bench.now_us,
             expires_us=bench.now_us + 60,
         )
-        assert store.locks() == [lock]
+        assert store.locks() == [lock, *self._locks]
+
+    def _check_documents(self, bench: Bench) -> None:
+        store = bench.store
+        assert isinstance(store, Keeping)
+        assert store.keep(Document("note", "key", "{}"), 0) == 1
+        assert store.documents(DocumentQuery("note")) == [
+            Document("note", "key", "{}", 1, bench.now_us)
+        ]
 
 
 def _task() -> TaskRecord:

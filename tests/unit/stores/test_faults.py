@@ -10,13 +10,23 @@ import pytest
 
 from tests.unit.stores import jobs
 from tickwork.errors import InvalidInputError, StoreUnavailableError
-from tickwork.interfaces import Reader, Store, Timekeeping, Watching
+from tickwork.interfaces import (
+    Keeping,
+    Reader,
+    Store,
+    StoreEnvironment,
+    Timekeeping,
+    Watching,
+)
+from tickwork.model.definition import DefinitionCodec
 from tickwork.model.instants import SECOND, to_us
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.policies import RunState
 from tickwork.model.steps import RunQuery
 from tickwork.stores.memory import MemoryStore
 from tickwork.stores.sql import SQLStore
 from tickwork.testing import Fault, FaultyStore, ManualClock, SteppedScheduler
+from tickwork.wiring import load_trigger
 
 ERRORS = [Fault.BEFORE, Fault.AFTER]
 STEPS = ["plan", "lease", "finish", "beat", "recover"]
@@ -222,6 +232,24 @@ def test_scripted_faults_are_met_in_order() -> None:
         store.counts()
     store.counts()
     assert (store.waiting, store.calls["counts"]) == (0, 4)
+
+
+def test_documents_meet_faults_as_well() -> None:
+    store = FaultyStore(MemoryStore())
+    assert isinstance(store, Keeping)
+    store.open(StoreEnvironment(DefinitionCodec(load_trigger), lambda: 0))
+    document = Document("note", "key", "{}")
+    store.script("keep", Fault.AFTER)
+    with pytest.raises(StoreUnavailableError, match="after its commit"):
+        store.keep(document, 0)
+    assert store.keep(document, 0) is None
+    store.script("forget", Fault.BEFORE)
+    with pytest.raises(StoreUnavailableError, match="before it began"):
+        store.forget("note", "key")
+    store.script("documents", Fault.BEFORE)
+    with pytest.raises(StoreUnavailableError):
+        store.documents(DocumentQuery("note"))
+    assert [each.revision for each in store.documents(DocumentQuery("note"))] == [1]
 
 
 def test_chance_needs_a_seed() -> None:

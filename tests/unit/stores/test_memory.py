@@ -6,8 +6,9 @@ import pytest
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.policies import ScheduleState
-from tickwork.model.steps import Edit, Eligibility
+from tickwork.model.steps import Edit, Eligibility, PruneRequest
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import MINUTE, T0, finished, task
@@ -61,3 +62,16 @@ def test_a_long_queue_is_worked_off_in_time_that_grows_with_it_only() -> None:
             0
         ][0].run
     assert bench.task().active == 1
+
+
+def test_documents_that_are_written_again_and_again_cost_no_memory() -> None:
+    bench = opened()
+    store = bench.store
+    assert isinstance(store, MemoryStore)
+    for number in range(5_000):
+        store.keep(Document("session", f"{number % 3}", "{}", expires_us=T0 + number))
+    assert len(store._documents._expiring) <= 1_006  # noqa: SLF001
+    bench.now_us = T0 + 4_998
+    store.prune(PruneRequest({}, 0, now_us=bench.now_us))
+    assert [each.key for each in store.documents(DocumentQuery("session"))] == ["1"]
+    assert len(store._documents._expiring) == 1  # noqa: SLF001

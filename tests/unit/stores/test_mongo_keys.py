@@ -261,7 +261,7 @@ def test_marks_of_an_earlier_version_are_followed(place: Place) -> None:
     ]
 
 
-@pytest.mark.parametrize("earlier", [1, 2])
+@pytest.mark.parametrize("earlier", [1, 2, 3])
 def test_an_earlier_schema_is_brought_up_to_date(place: Place, earlier: int) -> None:
     schema = {"_id": "schema"}
     counters = place.database[f"{place.prefix}counters"]
@@ -270,15 +270,18 @@ def test_an_earlier_schema_is_brought_up_to_date(place: Place, earlier: int) -> 
     runs.drop_index("opens_1")
     locks = place.database[f"{place.prefix}locks"]
     locks.drop()
+    documents = place.database[f"{place.prefix}documents"]
+    documents.drop()
     looking = place.store()
     environment = StoreEnvironment(place.bench.codec, lambda: T0, existing=True)
     assert "of this version" in raised(NotFoundError, lambda: looking.open(environment))
     assert counters.find_one(schema) == {**schema, "value": earlier}
     assert "opens_1" not in runs.index_information()
     place.open(place.store())
-    assert counters.find_one(schema) == {**schema, "value": 3}
+    assert counters.find_one(schema) == {**schema, "value": 4}
     assert "opens_1" in runs.index_information()
     assert "until_us_1" in locks.index_information()
+    assert "expires_us_1" in documents.index_information()
     assert counters.count_documents({}) == 2
     looking.open(environment)
     looking.close()

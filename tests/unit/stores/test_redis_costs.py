@@ -198,9 +198,9 @@ def test_histories_are_read_only_where_they_are_too_long(place: Place) -> None:
     runs = bench.leased(*(task(f"t{each}") for each in range(100)))
     bench.finish(*map(finished, runs))
     keeping = PruneRequest({f"t{each}": 1 for each in range(100)}, T0)
-    assert scripts(place, lambda: bench.store.prune(keeping)) == 5
+    assert scripts(place, lambda: bench.store.prune(keeping)) == 6
     forgetting = PruneRequest({"t1": 0, "t2": 0, "t3": 1}, T0)
-    assert scripts(place, lambda: bench.store.prune(forgetting)) == 8
+    assert scripts(place, lambda: bench.store.prune(forgetting)) == 9
 
 
 def test_locks_cost_the_same_however_many_there_are(place: Place) -> None:

@@ -11,6 +11,8 @@ from redis.crc import key_slot
 
 from tests.unit.stores.redis_place import Place, orders_of, placed
 from tickwork.errors import UnreadableRecordError
+from tickwork.interfaces import Keeping
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRequest
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord
@@ -76,6 +78,19 @@ def _live(place: Place) -> None:
         request = LockRequest(name, "odd:\n{}", LEASE_US, label_us=label_us, keep_us=MINUTE)
         bench.store.acquire_lock(request)  # type: ignore[attr-defined]
     bench.store.renew_lock("odd:\n{}", "odd:\n{}", 0)  # type: ignore[attr-defined]
+    _keep(place)
+
+
+def _keep(place: Place) -> None:
+    """Leave documents that expire, that don't any more, and traces of none that are gone."""
+    store, odd = place.bench.store, "odd:\n{}"
+    assert isinstance(store, Keeping)
+    for key, *expiries in (("a", None), (odd, T0, T0 + 9), ("b", T0, None), ("c", None, T0 + 9)):
+        for expires_us in expiries:
+            store.keep(Document(odd, key, "{}", expires_us=expires_us))
+    for key, expires_us in (("d", None), ("e", T0 + MINUTE)):
+        store.keep(Document(odd, key, "{}", expires_us=expires_us))
+        store.forget(odd, key)
 
 
 def _submit(place: Place) -> None:
@@ -124,6 +139,8 @@ def test_nothing_is_left_of_what_is_gone(place: Place) -> None:
     for node in (NODE, OTHER):
         bench.store.beat(NodeRecord(id=node, beat_us=T0), LEASE_US, leaving=True)
     bench.now_us = T0 + 100 * MINUTE
+    assert isinstance(bench.store, Keeping)
+    assert all(bench.store.forget("odd:\n{}", key) for key in "ab")
     assert bench.store.prune(PruneRequest({}, bench.now_us, now_us=bench.now_us)) > 0
     assert bench.dump() == ({}, {}, {})
     assert place.left() == {"changes", "counts", "fence"}
@@ -151,6 +168,8 @@ def test_every_script_is_shipped() -> None:
             *("beat", "commit", "common", "counts", "due", "eligible", "gates", "lease"),
             *("lengths", "nodes", "over", "page", "read"),
             *("acquire", "forget", "locking", "locks", "renew"),
+            *("documents", "drop", "expire", "keep", "keeping"),
+            *("lasts", "runs"),
         )
     }
 
@@ -228,3 +247,17 @@ def test_ranks_sort_as_texts(one: int, other: int) -> None:
     assert (rank_word(one) < rank_word(other)) == (one < other)
     # Where there is none, an instant stands; ranks lie on both sides of all of these.
     assert (rank_word(one) < instant_word(other)) == (one <= 0)
+
+
+def test_a_document_that_cant_be_understood_is_kept(place: Place) -> None:
+    store = place.bench.store
+    assert isinstance(store, Keeping)
+    for key in "abc":
+        store.keep(Document("note", key, "{}"))
+    place.client.hset(place.keys["documents"], "note\nb", "of a later version")
+    assert [each.key for each in store.documents(DocumentQuery("note"))] == ["a", "c"]
+    with pytest.raises(UnreadableRecordError, match="'b' of the kind 'note' can't be changed"):
+        store.keep(Document("note", "b", "{}"))
+    with pytest.raises(UnreadableRecordError, match="of a later version"):
+        store.forget("note", "b", 1)
+    assert place.client.hget(place.keys["documents"], "note\nb") == "of a later version"

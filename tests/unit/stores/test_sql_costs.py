@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tests.unit.stores.conftest import Place
-from tickwork.model.policies import ScheduleState
-from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
+from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.steps import Eligibility, PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.sql import SQLStore
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
@@ -231,3 +231,42 @@ def test_histories_are_found_through_an_index(crowded: Place) -> None:
         assert store.prune(PruneRequest({"m000007": 8}, 0)) == 2
     assert "task_id=?" in " ".join(plans(crowded, sent))
     assert len(bench.runs("m000007")) == 8
+
+
+_PLACE = T0 + MINUTE + 5_000, "m005000"
+_LATE_US = T0 + MINUTE + 50
+PAGES: dict[str, Callable[[Bench], object]] = {
+    "runs": lambda bench: bench.reader.find_runs(RunQuery(before=(T0, "m050000"))),
+    "runs_of": lambda bench: bench.reader.find_runs(RunQuery("m000700", before=(T0, "m007005"))),
+    "failed": lambda bench: bench.reader.find_runs(
+        RunQuery(states=frozenset({RunState.FAILED}), before=(T0, "m050000"))
+    ),
+    "tasks": lambda bench: bench.reader.find_tasks(TaskQuery(after=("m05", "m05"))),
+    "tasks_down": lambda bench: bench.reader.find_tasks(TaskQuery(sort="-id", after=("m", "m"))),
+    "next": lambda bench: bench.reader.find_tasks(TaskQuery(sort="next_run_time")),
+    "next_after": lambda bench: bench.reader.find_tasks(
+        TaskQuery(sort="next_run_time", after=_PLACE)
+    ),
+    "next_down": lambda bench: bench.reader.find_tasks(
+        TaskQuery(sort="-next_run_time", after=_PLACE)
+    ),
+    "late": lambda bench: bench.reader.find_tasks(
+        TaskQuery(sort="next_run_time", due_before_us=_LATE_US)
+    ),
+    "how_many_late": lambda bench: bench.reader.count_tasks(TaskQuery(due_before_us=_LATE_US)),
+    "how_many_runs": lambda bench: bench.reader.count_runs(RunQuery("m000700")),
+}
+
+
+def test_pages_go_along_an_index_from_where_the_last_one_ended(crowded: Place) -> None:
+    store = crowded.bench.store
+    assert isinstance(store, SQLStore)
+    for name, look in PAGES.items():
+        with statements(store) as sent:
+            look(crowded.bench)
+        # Of those that are due at the same instant, the ids are sorted.
+        found = [each for each in plans(crowded, sent) if "RIGHT PART" not in each]
+        assert len(found) == 1, name
+        assert re.match(r"SEARCH tickwork_\w+ USING (COVERING )?INDEX \w+ \(\w+[<>=]", found[0]), (
+            found
+        )

@@ -132,5 +132,5 @@ def test_prefixes_keep_stores_apart(place: Place) -> None:
     engine = create_engine(place.url)
     names = inspect(engine).get_table_names()
     engine.dispose()
-    assert len(names) == 12
+    assert len(names) == 14
     assert {name[:2] for name in names} == {"a_", "b_"}

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from tests.servers.tables import EmptyTables
+from tests.unit.stores.test_sql_costs import PAGES
 from tickwork.model.policies import ScheduleState
 from tickwork.model.steps import Eligibility, PruneRequest, TaskQuery
 from tickwork.stores.sql import SQLStore
@@ -225,3 +226,15 @@ def test_a_batch_is_finished_by_the_ids_of_its_runs_before_anybody_has_analysed(
     assert len(updates) == 2
     assert not any("Join Filter" in plan for plan in updates), updates
     store.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_go_along_an_index_from_where_the_last_one_ended(crowd: Crowd, page: str) -> None:
+    with explained(crowd.engine) as plans:
+        PAGES[page](crowd.bench)
+    crowd.check(plans)
+    [plan] = plans
+    # Of those that are due at the same instant, the ids are sorted.
+    assert "Sort" not in plan.replace("Incremental Sort", "").replace("Sort Key", "").replace(
+        "Presorted Key", ""
+    ), plan

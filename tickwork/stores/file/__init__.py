@@ -2,6 +2,7 @@
 
     tasks/close_day.json  a file for each task, for people: to read, and to edit while nothing runs
     runs-1.jsonl          the log: what happened, a line for each change of a run or of a lock
+    documents/kind/key.json  a file for each document that is kept beside tasks and runs
     lock                  what the step that is being taken holds
 
 **Working state.** Each client holds everything in memory, as the memory store does, and takes its
@@ -46,6 +47,8 @@ for them, since no node survives a power cut.
 **Locks** that schedulers and users ask for are lines of the log, too. Who got one, for which labels
 it is kept, and that it was given back survives a power cut. Its owner doesn't, so nobody waits for
 the disk where one is only renewed.
+
+**Documents** are files and nothing else: changing one is one atomic replacement under the lock.
 
 **Limits.** One host: see `locking` about network file systems. All tasks and all kept runs are in
 the memory of each client. Opening reads all files of tasks (100,000 take about ten seconds).

@@ -17,6 +17,7 @@ from tickwork.model.policies import RunState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import TASK_REMOVED
 from tickwork.stores.file.disk import Disk
+from tickwork.stores.file.documents import Documents
 from tickwork.stores.file.filing import UNKNOWN, TaskFiles
 from tickwork.stores.file.locking import FileLock
 from tickwork.stores.file.log import Log
@@ -50,6 +51,7 @@ class Folder:
         self._stale = True
         self._log = Log(path, disk, durable=durable)
         self._files = TaskFiles(path / "tasks", disk, self._papers)
+        self._documents = Documents(path / "documents", disk, durable=durable)
         if environment.existing and not (path / "tasks").is_dir():
             raise NotFoundError(f"no scheduler has used the folder {path} yet")
         with self._translated():
@@ -95,6 +97,12 @@ class Folder:
                     return
             with self.changing():
                 pass
+
+    @contextmanager
+    def documents(self, *, shared: bool = False) -> Iterator[Documents]:
+        """Change documents, or only look at them; the log has no part in it."""
+        with self._alone(shared=shared):
+            yield self._documents
 
     def close(self) -> None:
         """Leave the folder such that its files alone say everything about its tasks."""

@@ -19,7 +19,16 @@ from tickwork.model.locks import LockRecord
 from tickwork.model.policies import Source
 from tickwork.model.records import RunRecord, TaskRecord
 
-__all__ = ["Papers", "line", "line_of_lock", "lock_in"]
+__all__ = [
+    "Papers",
+    "folded",
+    "instant_text",
+    "line",
+    "line_of_lock",
+    "lock_in",
+    "on_lines",
+    "unfolded",
+]
 
 _REMEMBERED = 20_000
 _NO_COUNTS = {"active": 0, "queued": 0}
@@ -80,9 +89,9 @@ class _Written(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        unfolded = _unfolded(text)
-        line = to_text(unfolded)
-        return cls(line, _on_lines(unfolded, "  ") if isinstance(unfolded, dict) else line)
+        data = unfolded(text)
+        line = to_text(data)
+        return cls(line, on_lines(data, "  ") if isinstance(data, dict) else line)
 
 
 class Papers:
@@ -103,12 +112,12 @@ class Papers:
     def file_of_task(self, task: TaskRecord) -> bytes:
         """Return the content of a task's file."""
         readable = {
-            shown: _instant(value)
+            shown: instant_text(value)
             for name, shown in _READABLE
             if (value := getattr(task, name)) is not None
         }
         members = self._members(task, self._written(task.definition).page)
-        members.append(("readable", _on_lines(readable, "  ")))
+        members.append(("readable", on_lines(readable, "  ")))
         joined = ",\n".join([f'  "{name}": {text}' for name, text in members])
         return _bytes(f"{{\n{joined}\n}}\n")
 
@@ -142,19 +151,19 @@ class Papers:
         """Return what is written of a run: what isn't as usual."""
         paper = {name: each for name, usual in _RUN_FIELDS if (each := getattr(run, name)) != usual}
         if run.definition is not None:
-            paper["definition"] = _unfolded(definition_text(run.definition, self._codec))
+            paper["definition"] = unfolded(definition_text(run.definition, self._codec))
         return paper
 
     def run_in(self, paper: dict[str, Any]) -> RunRecord:
         """Return the run that is written."""
         paper.setdefault("source", Source.SCHEDULED.value)
         if "definition" in paper:
-            paper["definition"] = _folded(paper["definition"])
+            paper["definition"] = folded(paper["definition"])
         return run_of(paper, self._codec)
 
     def task_of(self, paper: Mapping[str, Any]) -> TaskRecord:
         """Return the task that a line of the log says."""
-        return task_of({**paper, "definition": _folded(paper["definition"])}, self._codec)
+        return task_of({**paper, "definition": folded(paper["definition"])}, self._codec)
 
     def task_in(self, content: bytes) -> TaskRecord:
         """Return the task in a file.
@@ -183,14 +192,15 @@ def _check(paper: object) -> None:
             raise UnreadableRecordError(f"{name!r} can't be {value!r:.50}")
 
 
-def _instant(instant_us: int) -> str:
+def instant_text(instant_us: int) -> str:
+    """Return an instant so that people can read it."""
     try:
         return from_us(instant_us).isoformat(" ")
     except OverflowError:
         return "beyond the calendar"
 
 
-def _unfolded(text: str) -> Any:
+def unfolded(text: str) -> Any:
     """Return the JSON object that a text says, if it comes back as the same text; else the text."""
     try:
         data = from_text(text)
@@ -198,13 +208,14 @@ def _unfolded(text: str) -> Any:
             return text
         payload = data.get("payload")
         if isinstance(payload, str):
-            data["payload"] = _unfolded(payload)
-        return data if _folded(data) == text else text
+            data["payload"] = unfolded(payload)
+        return data if folded(data) == text else text
     except (ValueError, RecursionError):
         return text
 
 
-def _folded(data: Any) -> str:
+def folded(data: Any) -> str:
+    """Return the text for which `unfolded` stands."""
     if isinstance(data, str):
         return data
     payload = data.get("payload")
@@ -213,7 +224,7 @@ def _folded(data: Any) -> str:
     return to_text(data)
 
 
-def _on_lines(data: Mapping[str, Any], margin: str) -> str:
+def on_lines(data: Mapping[str, Any], margin: str) -> str:
     """Return JSON with one member a line; faster than `json` does that."""
     inner = ",\n".join(
         [f"{margin}  {to_text(name)}: {to_text(each)}" for name, each in data.items()]

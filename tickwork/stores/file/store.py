@@ -8,7 +8,7 @@ from weakref import WeakMethod
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
-from tickwork.model.listing import page_of_tasks
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.policies import ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
@@ -151,6 +151,8 @@ class FileStore(ScheduleLocks):
             return nodes.recover(shelves, request, now_us)
 
     def prune(self, request: PruneRequest) -> int:
+        with self._open.documents() as documents:
+            documents.prune(min(request.now_us, self._open.environment.now_us()), request.limit)
         with self._open.changing() as shelves:
             shelves.note_locks(shelves.locks)
             locks.prune(shelves, request.now_us)
@@ -185,6 +187,18 @@ class FileStore(ScheduleLocks):
         with self._open.reading() as shelves:
             return locks.listed(shelves, self._open.environment.now_us())
 
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        with self._open.documents() as documents:
+            return documents.keep(document, expected, self._open.environment.now_us())
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        with self._open.documents() as documents:
+            return documents.forget(kind, key, expected, self._open.environment.now_us())
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        with self._open.documents(shared=True) as documents:
+            return documents.listed(query, self._open.environment.now_us())
+
     # --- reading ------------------------------------------------------------------------------
 
     def get_task(self, task_id: str) -> TaskRecord | None:
@@ -194,7 +208,7 @@ class FileStore(ScheduleLocks):
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
         with self._open.reading() as shelves:
-            return [copied(task) for task in page_of_tasks(shelves.tasks.values(), query)]
+            return [copied(task) for task in listing.tasks(shelves, query)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         with self._open.reading() as shelves:
@@ -204,6 +218,14 @@ class FileStore(ScheduleLocks):
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         with self._open.reading() as shelves:
             return [copied(run) for run in listing.runs(shelves, query)]
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        with self._open.reading() as shelves:
+            return listing.count_tasks(shelves, query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        with self._open.reading() as shelves:
+            return listing.count_runs(shelves, query)
 
     def nodes(self) -> list[NodeRecord]:
         with self._open.reading() as shelves:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
-from tickwork.model.listing import page_of_tasks
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord, copied
@@ -26,6 +26,7 @@ from tickwork.model.steps import (
     RunQuery,
     TaskQuery,
 )
+from tickwork.stores.memory.documents import Documents
 from tickwork.stores.schedule_locks import ScheduleLocks
 from tickwork.stores.shelves import editing, finishing, listing, locks, nodes, planning
 from tickwork.stores.shelves.shelves import Shelves
@@ -47,6 +48,7 @@ class MemoryStore(ScheduleLocks):
 
     def __init__(self) -> None:
         self._shelves = Shelves()
+        self._documents = Documents()
         self._lock = RLock()
         self._environment: StoreEnvironment | None = None
         self._opened = 0
@@ -125,6 +127,7 @@ class MemoryStore(ScheduleLocks):
     def prune(self, request: PruneRequest) -> int:
         with self._lock:
             locks.prune(self._shelves, request.now_us)
+            self._documents.prune(min(request.now_us, self._now_us()), request.limit)
             return listing.prune(self._shelves, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -152,6 +155,18 @@ class MemoryStore(ScheduleLocks):
         with self._lock:
             return locks.listed(self._shelves, self._now_us())
 
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        with self._lock:
+            return self._documents.keep(document, expected, self._now_us())
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        with self._lock:
+            return self._documents.forget(kind, key, expected, self._now_us())
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        with self._lock:
+            return self._documents.listed(query, self._now_us())
+
     def get_task(self, task_id: str) -> TaskRecord | None:
         with self._lock:
             task = self._shelves.tasks.get(task_id)
@@ -159,7 +174,7 @@ class MemoryStore(ScheduleLocks):
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
         with self._lock:
-            return [copied(task) for task in page_of_tasks(self._shelves.tasks.values(), query)]
+            return [copied(task) for task in listing.tasks(self._shelves, query)]
 
     def get_run(self, run_id: str) -> RunRecord | None:
         with self._lock:
@@ -169,6 +184,14 @@ class MemoryStore(ScheduleLocks):
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         with self._lock:
             return [copied(run) for run in listing.runs(self._shelves, query)]
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        with self._lock:
+            return listing.count_tasks(self._shelves, query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        with self._lock:
+            return listing.count_runs(self._shelves, query)
 
     def nodes(self) -> list[NodeRecord]:
         with self._lock:

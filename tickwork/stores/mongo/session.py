@@ -25,8 +25,8 @@ NUMBER = {"$gte": -(2**63)}
 VISIBLE: Mapping[str, Any] = {"draft": {"$exists": False}}
 """The condition that all but settling puts on runs; see `outbox`."""
 
-_SCHEMA = 3
-_COLLECTIONS = ("tasks", "runs", "nodes", "counters", "keys", "locks")
+_SCHEMA = 4
+_COLLECTIONS = ("tasks", "runs", "nodes", "counters", "keys", "locks", "documents")
 _TASKS = (
     IndexModel("wake_us", sparse=True),
     IndexModel("owing", sparse=True),
@@ -62,6 +62,7 @@ _RUNS = (
     IndexModel("draft", sparse=True),
 )
 _LOCKS = (IndexModel("until_us"),)
+_DOCUMENTS = (IndexModel("expires_us", sparse=True),)
 
 
 _SPREAD = 4
@@ -105,6 +106,7 @@ class Session:
     counters: Collection
     keys: Collection
     locks: Collection
+    documents: Collection
     environment: StoreEnvironment
     crowd: Crowd = field(default_factory=Crowd)
 
@@ -140,8 +142,8 @@ def opened(database: Database, prefix: str, environment: StoreEnvironment) -> Se
         StoreError: a newer tickwork has been here; nothing is changed.
     """
     every = (database.collection(f"{prefix}{name}") for name in _COLLECTIONS)
-    tasks, runs, nodes, counters, keys, locks = every
-    session = Session(database, tasks, runs, nodes, counters, keys, locks, environment)
+    tasks, runs, nodes, counters, keys, locks, documents = every
+    session = Session(database, tasks, runs, nodes, counters, keys, locks, documents, environment)
     found = session.counters.first({"_id": "schema"})
     version = 0 if found is None else found["value"]
     if version > _SCHEMA:
@@ -167,6 +169,7 @@ def _create(session: Session) -> None:
     session.tasks.index(_TASKS)
     session.runs.index(_RUNS)
     session.locks.index(_LOCKS)
+    session.documents.index(_DOCUMENTS)
     # Last: with it, everything is there.
     session.counters.add([{"_id": "fence", "value": 0}, {"_id": "schema", "value": _SCHEMA}])
     earlier = {"_id": "schema", "value": {"$lt": _SCHEMA}}

@@ -6,7 +6,7 @@ what is stored besides.
 
 | of a task | |
 |---|---|
-| `wake_us` | when to plan it; while it is scheduled |
+| `wake_us` | when to plan it; while it is scheduled, or paused until then |
 | `owing` | the token of its outbox; while that isn't settled (see `outbox`) |
 | `outbox` | what is still to be done elsewhere |
 | `gone` | true once it is removed, until its outbox is settled |
@@ -30,7 +30,7 @@ from typing import Any
 from tickwork.errors import InvalidInputError
 from tickwork.model import documents
 from tickwork.model.definition import Definition, DefinitionCodec
-from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.policies import RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.stores.mongo.collection import Document
 
@@ -73,7 +73,7 @@ def task_fields(task: TaskRecord, codec: DefinitionCodec) -> Document:
     fields = documents.task_document(task, codec)
     for derived in ("id", "active", "queued"):
         del fields[derived]
-    fields["wake_us"] = task.due_us if task.state is ScheduleState.SCHEDULED else None
+    fields["wake_us"] = task.wake_us
     if isinstance(task.definition, Definition):
         # What can't be understood is left in these fields as it is.
         fields |= _searched(task.definition)

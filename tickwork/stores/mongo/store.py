@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
@@ -27,6 +28,7 @@ from tickwork.stores.mongo import (
     demand,
     editing,
     finishing,
+    keeping,
     leasing,
     listing,
     locks,
@@ -130,6 +132,7 @@ class MongoStore(ScheduleLocks):
 
     def prune(self, request: PruneRequest) -> int:
         locks.prune(self._session, request)
+        keeping.prune(self._session, request)
         return pruning.prune(self._session, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -150,6 +153,15 @@ class MongoStore(ScheduleLocks):
     def locks(self) -> list[LockRecord]:
         return locks.listed(self._session)
 
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        return keeping.keep(self._session, document, expected)
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        return keeping.forget(self._session, kind, key, expected)
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        return keeping.listed(self._session, query)
+
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)
 
@@ -161,6 +173,12 @@ class MongoStore(ScheduleLocks):
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         return listing.find_runs(self._session, query)
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        return listing.count_tasks(self._session, query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        return listing.count_runs(self._session, query)
 
     def nodes(self) -> list[NodeRecord]:
         return listing.nodes(self._session)

@@ -181,15 +181,16 @@ class Change:
             for label in new_labels:
                 self.add("labels", f"{label}\n{task}")
 
-    def advance(self, kept: KeptTask, version: str, due: str) -> None:
-        """Put a task that was scheduled where planning has found it to stand; as `move` would."""
+    def advance(self, kept: KeptTask, version: str, due: str, was: ScheduleState) -> None:
+        """Put a task that was due where planning has found it to stand; as `move` would."""
         task, record = kept.id_word, kept.record
         self._expected["tasks"] += (task, version)
         self.set("tasks", task, task_text(kept))
         self.remove("due", due)
-        if record.state is not ScheduleState.SCHEDULED:
-            self._counts[ScheduleState.SCHEDULED.value] -= 1
+        if record.state is not was:
+            self._counts[was.value] -= 1
             self._counts[record.state.value] += 1
+        if record.state is not ScheduleState.SCHEDULED:
             entry = kept.finished_entry()
             if entry is not None:
                 self.add("finished", entry)

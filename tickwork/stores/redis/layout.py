@@ -37,6 +37,9 @@ digits that their order is that of their texts.
     changes      text   how often tasks were changed
     locks        hash   locks, by their name
     lapsing      order  instant, lock: all of them, by when they say nothing any more
+    documents    hash   documents, by their entries in `titles`
+    titles       order  kind, key: all documents, in the order of their keys
+    dated        order  instant, kind, key: those that expire, by when
 
 A rank of 0, which most runs have, isn't written but in `waiters`; others begin with a sign that
 sorts before or behind all digits. So whoever looks for runs of the lowest rank that are available
@@ -89,6 +92,9 @@ KEYS = (
     "expiring",
     "locks",
     "lapsing",
+    "documents",
+    "titles",
+    "dated",
 )
 """The keys of a store; scripts know them by these names, in capitals."""
 

@@ -4,11 +4,20 @@ Tasks are in the order of their ids, runs in that of their creation. For any oth
 are read, but for those that a label leads to.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
-from tickwork.model.listing import page_of_tasks
-from tickwork.model.policies import ScheduleState
+from tickwork.model.json_text import to_text
+from tickwork.model.listing import (
+    TELLING,
+    fits,
+    is_failing,
+    matching_tasks,
+    page_of_tasks,
+    sort_of,
+)
+from tickwork.model.policies import RunState, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import RunQuery, TaskQuery
 from tickwork.stores.redis.layout import word
@@ -16,10 +25,21 @@ from tickwork.stores.redis.run_texts import KeptRun
 from tickwork.stores.redis.server import split
 from tickwork.stores.redis.session import Session
 
-__all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task"]
+__all__ = [
+    "count_runs",
+    "count_tasks",
+    "counts",
+    "find_runs",
+    "find_tasks",
+    "get_run",
+    "get_task",
+]
 
 _PIECE = 500
+_HISTORIES = 100
 _KEPT = 5_000
+_ALL_TASKS = TaskQuery(limit=0)
+_ALL_RUNS = RunQuery(limit=0)
 
 
 def get_task(session: Session, task_id: str) -> TaskRecord | None:
@@ -37,21 +57,60 @@ def get_run(session: Session, run_id: str) -> RunRecord | None:
 
 def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
     """Do a reader's `find_tasks`."""
-    if query.declared_in is not None:
-        return page_of_tasks(_labelled(session, f"declared_in\n{word(query.declared_in)}"), query)
-    if query.trigger == "shutdown":
-        return page_of_tasks(_labelled(session, "trigger\nshutdown"), query)
-    if query.sort in {"id", "-id"}:
+    sort_of(query)
+    if _few(query) is None and query.sort in {"id", "-id"}:
         return _in_order(session, query)
     return _in_another_order(session, query)
 
 
-def _labelled(session: Session, label: str) -> Iterator[TaskRecord]:
+def _few(query: TaskQuery) -> str | None:
+    """Return a label that leads to the tasks in question, or None where all have to be read."""
+    if query.declared_in is not None:
+        return f"declared_in\n{word(query.declared_in)}"
+    return "trigger\nshutdown" if query.trigger == "shutdown" else None
+
+
+def count_tasks(session: Session, query: TaskQuery) -> int:
+    """Do a reader's `count_tasks`; of tasks in a state, all have been counted before."""
+    if replace(query, state=None, sort="id", limit=0, offset=0, after=None) == _ALL_TASKS:
+        numbers = counts(session)
+        return sum(numbers.values()) if query.state is None else numbers[query.state.value]
+    return sum(len(_matching(session, page, query)) for page in _pages(session, query))
+
+
+def _matching(session: Session, tasks: Sequence[TaskRecord], query: TaskQuery) -> list[TaskRecord]:
+    """Return the tasks that meet the conditions of a query."""
+    found = matching_tasks(tasks, replace(query, failing=None))
+    if query.failing is None:
+        return found
+    last = _last_states(session, found)
+    return [task for task in found if is_failing(task, last.get(task.id)) is query.failing]
+
+
+def _last_states(session: Session, tasks: Sequence[TaskRecord]) -> dict[str, RunState]:
+    """Return how the newest runs of tasks ended that tell whether those fail."""
+    states: dict[str, RunState] = {}
+    for start in range(0, len(tasks), _HISTORIES):
+        some = tasks[start : start + _HISTORIES]
+        asked = [[word(task.id), str(task.generation)] for task in some]
+        [answer] = session.server.run("lasts", to_text(sorted(TELLING)), to_text(asked))
+        found = zip(some, split(answer, len(some)), strict=True)
+        states.update((task.id, RunState(state)) for task, state in found if state)
+    return states
+
+
+def _pages(session: Session, query: TaskQuery) -> Iterator[list[TaskRecord]]:
+    """Yield the tasks that may be meant, so many at a time, in no order that matters."""
+    label = _few(query)
+    return _all(session) if label is None else _labelled(session, label)
+
+
+def _labelled(session: Session, label: str) -> Iterator[list[TaskRecord]]:
     after: str | None = None
     while True:
         entries = session.entries("labels", label, _PIECE, after)
         tasks = session.tasks([each[-1] for each in entries])
-        yield from (kept.record for kept in tasks.values())
+        yield [kept.record for kept in tasks.values()]
         if len(entries) < _PIECE:
             return
         after = "\n".join(entries[-1])
@@ -61,8 +120,9 @@ def _in_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
     """Read no further than to the end of the page that is asked for."""
     end = query.offset + query.limit
     found: list[TaskRecord] = []
-    for page in _all(session, descending=query.sort == "-id"):
-        found += page_of_tasks(page, replace(query, offset=0, limit=len(page)))
+    beyond = None if query.after is None else query.after[1]
+    for page in _all(session, beyond, descending=query.sort == "-id"):
+        found += _matching(session, page, query)
         if len(found) >= end:
             break
     return found[query.offset : end]
@@ -70,17 +130,19 @@ def _in_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
 
 def _in_another_order(session: Session, query: TaskQuery) -> list[TaskRecord]:
     """Read all, keeping no more at a time than may be in the page that is asked for."""
-    first = replace(query, offset=0, limit=query.offset + query.limit)
+    judged = replace(query, failing=None)
+    first = replace(judged, offset=0, limit=query.offset + query.limit)
     found: list[TaskRecord] = []
-    for page in _all(session):
-        found += page
+    for page in _pages(session, query):
+        found += _matching(session, page, query)
         if len(found) > 2 * first.limit + _KEPT:
             found = page_of_tasks(found, first)
-    return page_of_tasks(found, query)
+    return page_of_tasks(found, judged)
 
 
-def _all(session: Session, *, descending: bool = False) -> Iterator[list[TaskRecord]]:
-    beyond: str | None = None
+def _all(
+    session: Session, beyond: str | None = None, *, descending: bool = False
+) -> Iterator[list[TaskRecord]]:
     while True:
         ids = session.ids(_PIECE, beyond, descending=descending)
         tasks = session.tasks(list(map(word, ids)))
@@ -92,20 +154,23 @@ def _all(session: Session, *, descending: bool = False) -> Iterator[list[TaskRec
 
 def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Do a reader's `find_runs`."""
-    found: list[RunRecord] = []
-    passed = 0
-    for run in _newest(session, query.task_id):
-        if len(found) >= query.limit:
-            break
-        if _matches(run, query):
-            passed += 1
-            if passed > query.offset:
-                found.append(run)
-    return found
+    before = None if query.before is None else query.before[1]
+    wanted = (run for run in _newest(session, query.task_id, before) if fits(run, query))
+    return list(islice(wanted, query.offset, query.offset + query.limit))
 
 
-def _newest(session: Session, task_id: str | None) -> Iterator[RunRecord]:
-    before: str | None = None
+def count_runs(session: Session, query: RunQuery) -> int:
+    """Do a reader's `count_runs`; without further conditions nothing is read."""
+    if replace(query, task_id=None, limit=0, offset=0, before=None) == _ALL_RUNS:
+        task = "" if query.task_id is None else word(query.task_id)
+        [number] = session.server.run("runs", task)
+        return int(number)
+    return sum(fits(run, query) for run in _newest(session, query.task_id))
+
+
+def _newest(
+    session: Session, task_id: str | None, before: str | None = None
+) -> Iterator[RunRecord]:
     while True:
         page = _older(session, task_id, before)
         yield from (run.record for run in page)
@@ -118,15 +183,6 @@ def _older(session: Session, task_id: str | None, before: str | None) -> list[Ke
     if task_id is not None:
         return session.history(word(task_id), _PIECE, before)
     return session.newest("-", "+" if before is None else f"({before}", _PIECE)
-
-
-def _matches(run: RunRecord, query: RunQuery) -> bool:
-    return (
-        (query.states is None or run.state in query.states)
-        and (query.source is None or run.source is query.source)
-        and (query.since_us is None or run.created_us >= query.since_us)
-        and (query.until_us is None or run.created_us <= query.until_us)
-    )
 
 
 def counts(session: Session) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.json_text import to_text
-from tickwork.model.policies import RunState, Source
+from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.records import Leased, RunRecord, TaskRecord
 from tickwork.model.steps import (
     Deferral,
@@ -84,15 +84,16 @@ def _due(session: Session, request: PlanRequest) -> _Due:
 
 
 class _Planned:
-    """A task with what was decided about it, and the version and entry that it had."""
+    """A task with what was decided about it, and the version, state and entry that it had."""
 
-    __slots__ = ("entry", "kept", "runs", "version")
+    __slots__ = ("entry", "kept", "runs", "version", "was")
 
-    def __init__(self, kept: KeptTask, version: str, entry: str, runs: list[RunRecord]) -> None:
+    def __init__(self, kept: KeptTask, version: str, entry: str, was: ScheduleState) -> None:
         self.kept = kept
         self.version = version
+        self.was = was
         self.entry = entry
-        self.runs = runs
+        self.runs: list[RunRecord] = []
 
 
 class _Planning:
@@ -119,8 +120,8 @@ class _Planning:
         if isinstance(decision, Deferral):
             self._defer(task, decision)
             return
-        version = kept.version
-        runs = self._runs(kept, definition, decision)
+        planned = _Planned(kept, kept.version, entry, task.state)
+        planned.runs = self._runs(kept, definition, decision)
         task.state = decision.state
         task.fire_us = decision.fire_us
         task.due_us = decision.due_us
@@ -128,7 +129,7 @@ class _Planning:
         task.catchup_us = decision.catchup_us
         task.problem = None
         task.revision += 1
-        self._planned[kept.id_word] = _Planned(kept, version, entry, runs)
+        self._planned[kept.id_word] = planned
 
     def _defer(self, task: TaskRecord, deferral: Deferral) -> None:
         self._deferred.append((task.id, deferral))
@@ -178,7 +179,7 @@ class _Planning:
         change.changes = self._changes
         leased: list[str] = []
         for planned in self._planned.values():
-            change.advance(planned.kept, planned.version, planned.entry)
+            change.advance(planned.kept, planned.version, planned.entry, planned.was)
             change.make(planned.runs, planned.kept)
             leased += [run.id for run in planned.runs if run.node is not None]
         change.grant(word(self._request.node), self._fence, leased)

@@ -37,6 +37,7 @@ _PARTS = {
     "lease": ("common", "eligible"),
     "commit": ("common", "gates"),
     **dict.fromkeys(("acquire", "renew", "locks", "forget"), ("common", "locking")),
+    **dict.fromkeys(("keep", "drop", "documents", "expire"), ("common", "locking", "keeping")),
 }
 
 

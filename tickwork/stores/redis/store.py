@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 
 from tickwork.errors import NotFoundError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
@@ -54,6 +55,7 @@ from tickwork.stores.redis import (
     demand,
     editing,
     finishing,
+    keeping,
     leasing,
     listing,
     locking,
@@ -157,6 +159,7 @@ class RedisStore(ScheduleLocks):
     def prune(self, request: PruneRequest) -> int:
         session = self._session
         locking.forget(session, request)
+        keeping.expire(session, request)
         return pruning.prune(session, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -177,6 +180,15 @@ class RedisStore(ScheduleLocks):
     def locks(self) -> list[LockRecord]:
         return locking.listed(self._session)
 
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        return keeping.keep(self._session, document, expected)
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        return keeping.forget(self._session, kind, key, expected)
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        return keeping.listed(self._session, query)
+
     def get_task(self, task_id: str) -> TaskRecord | None:
         return listing.get_task(self._session, task_id)
 
@@ -188,6 +200,12 @@ class RedisStore(ScheduleLocks):
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
         return listing.find_runs(self._session, query)
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        return listing.count_tasks(self._session, query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        return listing.count_runs(self._session, query)
 
     def nodes(self) -> list[NodeRecord]:
         return nodes.registered(self._session)

@@ -75,9 +75,9 @@ class KeptTask:
     def due_entry(self) -> str | None:
         """Return where it stands among those that are due some time."""
         record = self.record
-        if record.due_us is None or record.state is not ScheduleState.SCHEDULED:
+        if record.wake_us is None:
             return None
-        return due_entry(self.executor, self.function, self.id_word, record.due_us)
+        return due_entry(self.executor, self.function, self.id_word, record.wake_us)
 
     def finished_entry(self) -> str | None:
         """Return where it stands among the disposable ones that are finished."""

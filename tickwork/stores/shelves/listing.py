@@ -1,32 +1,62 @@
 """Filters, sorting and pages over what is held in memory."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 
 from tickwork.model.definition import Definition
-from tickwork.model.policies import TERMINAL, ScheduleState
+from tickwork.model.listing import TELLING, fits, matching_tasks, page_of_tasks
+from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import PruneRequest, RunQuery
+from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
 from tickwork.stores.shelves.shelves import Shelves
 
-__all__ = ["prune", "runs"]
+__all__ = ["count_runs", "count_tasks", "prune", "runs", "tasks"]
+
+
+def tasks(shelves: Shelves, query: TaskQuery) -> list[TaskRecord]:
+    """Return the tasks of a page."""
+    return page_of_tasks(shelves.tasks.values(), query, partial(_last_state, shelves))
+
+
+def count_tasks(shelves: Shelves, query: TaskQuery) -> int:
+    """Do a reader's `count_tasks`."""
+    return len(matching_tasks(shelves.tasks.values(), query, partial(_last_state, shelves)))
+
+
+def _last_state(shelves: Shelves, task: TaskRecord) -> RunState | None:
+    """Return how the newest run of a task ended that tells whether it fails."""
+    history = shelves.runs_of(task.id)
+    newest = map(history.__getitem__, sorted(history, reverse=True))
+    return next((run.state for run in newest if _tells(run, task)), None)
+
+
+def _tells(run: RunRecord, task: TaskRecord) -> bool:
+    return run.generation == task.generation and run.state in TELLING
 
 
 def runs(shelves: Shelves, query: RunQuery) -> Iterable[RunRecord]:
     """Return the runs of a page."""
-    kept = shelves.runs if query.task_id is None else shelves.runs_of(query.task_id)
-    return islice(_newest(kept, query), query.offset, query.offset + query.limit)
+    return islice(_newest(shelves, query), query.offset, query.offset + query.limit)
 
 
-def _newest(kept: Mapping[str, RunRecord], query: RunQuery) -> Iterator[RunRecord]:
-    for run in reversed(list(kept.values())):
-        if (
-            (query.states is None or run.state in query.states)
-            and (query.source is None or run.source is query.source)
-            and (query.since_us is None or run.created_us >= query.since_us)
-            and (query.until_us is None or run.created_us <= query.until_us)
-        ):
-            yield run
+def count_runs(shelves: Shelves, query: RunQuery) -> int:
+    """Do a reader's `count_runs`."""
+    return sum(fits(run, query) for run in _kept(shelves, query).values())
+
+
+def _kept(shelves: Shelves, query: RunQuery) -> Mapping[str, RunRecord]:
+    return shelves.runs if query.task_id is None else shelves.runs_of(query.task_id)
+
+
+def _newest(shelves: Shelves, query: RunQuery) -> Iterator[RunRecord]:
+    kept = _kept(shelves, query)
+    # Nearly in order already: several nodes may have added runs of the same moment.
+    ids = sorted(kept)
+    if query.before is not None:
+        del ids[bisect_left(ids, query.before[1]) :]
+    return (run for run in map(kept.__getitem__, reversed(ids)) if fits(run, query))
 
 
 def prune(shelves: Shelves, request: PruneRequest) -> int:

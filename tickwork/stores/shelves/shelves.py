@@ -15,7 +15,7 @@ from itertools import count
 
 from tickwork.model.definition import Definition
 from tickwork.model.locks import LockRecord
-from tickwork.model.policies import TERMINAL, RunState, ScheduleState
+from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
 
@@ -394,7 +394,7 @@ def place_of(run: RunRecord) -> tuple[int, int]:
 def _is_eligible(task: TaskRecord, eligibility: Eligibility) -> bool:
     definition = task.definition
     return (
-        task.state is ScheduleState.SCHEDULED
+        task.wake_us is not None
         and isinstance(definition, Definition)
         and definition.executor in eligibility.executors
         and definition.function not in eligibility.without_functions

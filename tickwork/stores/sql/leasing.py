@@ -59,22 +59,23 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
 
 def _next_available(session: Session, request: LeaseRequest) -> int | None:
     runs = session.tables.runs
-    conditions = [_leasable(session, request)]
-    if not request.suspects:
-        conditions.append(runs.c.suspect.is_(False))
+
+    def first() -> Select[Any]:
+        eligible = runs.c.available_us.is_not(None), _leasable(session, request)
+        found = select(runs.c.available_us).where(*eligible)
+        if not request.suspects:
+            found = found.where(runs.c.suspect.is_(False))
+        return found.order_by(runs.c.available_us).limit(1)
+
     with session.database.reading() as connection:
-        first = (
-            select(runs.c.available_us)
-            .where(runs.c.available_us.is_not(None), *conditions)
-            .order_by(runs.c.available_us)
-        )
-        return connection.execute(first.limit(1)).scalar()
+        of = request.eligibility, request.suspects
+        return connection.execute(session.latest("next available", of, first)).scalar()
 
 
 def _leasable(session: Session, request: LeaseRequest) -> ColumnElement[bool]:
-    state = RunState.PENDING.value
     runs = session.tables.runs
-    return eligible(session, runs, request.eligibility, state=state, task_id="task_id")
+    pending = runs.c.state == RunState.PENDING.value
+    return eligible(session, runs, request.eligibility, state=pending, task_id="task_id")
 
 
 class _Ranks(NamedTuple):
@@ -148,18 +149,31 @@ class _Leasing:
         runs = self._session.tables.runs
         suspect = self._available().where(runs.c.suspect == true(), runs.c.executor.in_(executors))
         order = (runs.c.rank, runs.c.available_us)
-        return self._connection.execute(suspect.order_by(*order).limit(1)).all()
+        named = {"b_now_us": self._request.now_us}
+        return self._connection.execute(suspect.order_by(*order).limit(1), named).all()
 
     def _of_executor(self, executor: str, ranks: _Ranks, limit: int) -> list[Row[Any]]:
-        runs = self._session.tables.runs
-        mine = self._available().where(runs.c.suspect == false(), runs.c.executor == executor)
+        of = self._request.eligibility, self._request.only
+        statement = self._session.latest("available", of, self._of_rank)
+        named = {"b_now_us": self._request.now_us, "b_executor": executor}
         found: list[Row[Any]] = []
         for rank in self._each(executor, ranks):
-            of_rank = mine.where(runs.c.rank == rank).order_by(runs.c.available_us)
-            found += self._connection.execute(of_rank.limit(limit - len(found))).all()
+            wanted = {**named, "b_rank": rank, "b_limit": limit - len(found)}
+            found += self._connection.execute(statement, wanted).all()
             if len(found) == limit:
                 break
         return found
+
+    def _of_rank(self) -> Select[Any]:
+        """Return a query for the runs of an executor that may be leased and have a rank."""
+        runs = self._session.tables.runs
+        of_rank = (
+            runs.c.suspect == false(),
+            runs.c.executor == bindparam("b_executor"),
+            runs.c.rank == bindparam("b_rank"),
+        )
+        found = self._available().where(*of_rank).order_by(runs.c.available_us)
+        return found.limit(bindparam("b_limit"))
 
     def _each(self, executor: str, ranks: _Ranks) -> Iterator[int]:
         """Yield the ranks of an executor in order, each found when it is needed."""
@@ -190,7 +204,7 @@ class _Leasing:
         statement = (
             select(*session.run, definition.label("executed"))
             .where(
-                runs.c.available_us <= request.now_us,
+                runs.c.available_us <= bindparam("b_now_us"),
                 runs.c.node.is_(None),
                 _leasable(session, request),
                 definition.is_not(None),

@@ -1,21 +1,17 @@
-"""Reading for people, and forgetting, in SQL."""
+"""Looking at single records, counting, and forgetting, in SQL; for pages see `searching`."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, literal, literal_column, or_, select
+from sqlalchemy import Connection, delete, func, literal_column, or_, select
 
-from tickwork.errors import InvalidInputError
 from tickwork.model.policies import TERMINAL, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
-from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
+from tickwork.model.steps import PruneRequest
 from tickwork.stores.sql.rows import node_of, run_of, task_of
 from tickwork.stores.sql.session import CHUNK, Session, chunks
 
-__all__ = ["counts", "find_runs", "find_tasks", "get_run", "get_task", "nodes", "prune"]
+__all__ = ["counts", "get_run", "get_task", "nodes", "prune"]
 
-_SORTS = {"id": "id", "name": "name", "next_run_time": "due_us", "created_at": "created_us"}
 _OVER = sorted(state.value for state in TERMINAL)
 _MANY = 100_000
 
@@ -28,81 +24,12 @@ def get_task(session: Session, task_id: str) -> TaskRecord | None:
         return None if row is None else task_of(row, session.environment.codec)
 
 
-def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
-    """Do a reader's `find_tasks`."""
-    tasks = session.tables.tasks
-    word = query.sort.removeprefix("-")
-    if word not in _SORTS:
-        raise InvalidInputError(
-            f"can't sort tasks by {query.sort!r}; use one of {', '.join(_SORTS)}, "
-            "with - in front for descending"
-        )
-    column = tasks.c[_SORTS[word]]
-    order = column.desc() if query.sort.startswith("-") else column.asc()
-    statement = _filtered(session, query).order_by(column.is_(None), order, tasks.c.id)
-    with session.database.reading() as connection:
-        rows = connection.execute(statement.limit(query.limit).offset(query.offset)).all()
-        return [task_of(row, session.environment.codec) for row in rows]
-
-
-def _filtered(session: Session, query: TaskQuery) -> Select[Any]:
-    tasks = session.tables.tasks
-    statement = select(tasks)
-    if query.state is not None:
-        statement = statement.where(tasks.c.state == query.state.value)
-    if query.executor is not None:
-        statement = statement.where(tasks.c.executor == query.executor)
-    if query.function is not None:
-        statement = statement.where(tasks.c.function == query.function)
-    if query.trigger is not None:
-        # Written into the statement: an index of the tasks of one kind can only be chosen then.
-        kind = literal(query.trigger, literal_execute=True)
-        statement = statement.where(tasks.c.trigger_kind == kind)
-    if query.tag is not None:
-        # With what stands before it, a tag's JSON text is found nowhere but where the tag begins.
-        tag = json.dumps(query.tag, ensure_ascii=False)
-        found = getattr(func, session.database.backend.place_of)
-        first, other = found(tasks.c.tags, f"[{tag}"), found(tasks.c.tags, f", {tag}")
-        statement = statement.where(or_(first > 0, other > 0))
-    if query.declared_in is not None:
-        statement = statement.where(tasks.c.declared_in == query.declared_in)
-    if query.search is not None:
-        searched = query.search
-        statement = statement.where(
-            or_(
-                tasks.c.id.icontains(searched, autoescape=True),
-                tasks.c.name.icontains(searched, autoescape=True),
-            )
-        )
-    return statement
-
-
 def get_run(session: Session, run_id: str) -> RunRecord | None:
     """Do a reader's `get_run`."""
     runs = session.tables.runs
     with session.database.reading() as connection:
         row = connection.execute(select(*session.run).where(runs.c.id == run_id)).one_or_none()
         return None if row is None else run_of(row, session.environment.codec)
-
-
-def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
-    """Do a reader's `find_runs`."""
-    runs = session.tables.runs
-    # Ids of runs begin with the time of their creation.
-    statement = select(*session.run).order_by(runs.c.id.desc())
-    if query.task_id is not None:
-        statement = statement.where(runs.c.task_id == query.task_id)
-    if query.states is not None:
-        statement = statement.where(runs.c.state.in_(sorted(each.value for each in query.states)))
-    if query.source is not None:
-        statement = statement.where(runs.c.source == query.source.value)
-    if query.since_us is not None:
-        statement = statement.where(runs.c.created_us >= query.since_us)
-    if query.until_us is not None:
-        statement = statement.where(runs.c.created_us <= query.until_us)
-    with session.database.reading() as connection:
-        rows = connection.execute(statement.limit(query.limit).offset(query.offset)).all()
-        return [run_of(row, session.environment.codec) for row in rows]
 
 
 def nodes(session: Session) -> list[NodeRecord]:

@@ -8,7 +8,19 @@ over those that another node works on), decides, writes, and commits.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
@@ -52,19 +64,23 @@ def plan(session: Session, request: PlanRequest) -> PlanReply:
 
 def _next_due(session: Session, request: PlanRequest) -> int | None:
     tasks = session.tables.tasks
+
+    def first() -> Select[Any]:
+        eligible = tasks.c.due_us.is_not(None), _plannable(session, request)
+        return select(tasks.c.due_us).where(*eligible).order_by(tasks.c.due_us).limit(1)
+
     with session.database.reading() as connection:
-        found = connection.execute(
-            select(tasks.c.due_us)
-            .where(tasks.c.due_us.is_not(None), _plannable(session, request))
-            .order_by(tasks.c.due_us)
-            .limit(1)
-        )
-        return found.scalar()
+        statement = session.latest("next due", request.eligibility, first)
+        return connection.execute(statement).scalar()
 
 
 def _plannable(session: Session, request: PlanRequest) -> ColumnElement[bool]:
-    state = ScheduleState.SCHEDULED.value
-    return eligible(session, session.tables.tasks, request.eligibility, state=state, task_id="id")
+    tasks = session.tables.tasks
+    # As `TaskRecord.wake_us` has it.
+    state = tasks.c.state
+    goes_on = and_(state == ScheduleState.PAUSED.value, tasks.c.due_us == tasks.c.catchup_us)
+    wakes = or_(state == ScheduleState.SCHEDULED.value, goes_on)
+    return eligible(session, tasks, request.eligibility, state=wakes, task_id="id")
 
 
 class _Planning:
@@ -87,7 +103,10 @@ class _Planning:
         self._leaves = False
 
     def reply(self) -> PlanReply:
-        due = self._connection.execute(self._due()).all()
+        request = self._request
+        statement = self._session.latest("due", request.eligibility, self._due)
+        named = {"b_now_us": request.now_us, "b_limit": request.limit}
+        due = self._connection.execute(statement, named).all()
         if due and any(self._capacity.values()):
             self._fence = self._session.next_fence(self._connection)
         for row in due:
@@ -98,12 +117,12 @@ class _Planning:
 
     def _due(self) -> Select[Any]:
         tasks = self._session.tables.tasks
-        request = self._request
+        due = tasks.c.due_us <= bindparam("b_now_us"), _plannable(self._session, self._request)
         return (
             select(*(tasks.c[name] for name in PLANABLE))
-            .where(tasks.c.due_us <= request.now_us, _plannable(self._session, request))
+            .where(*due)
             .order_by(tasks.c.due_us)
-            .limit(request.limit)
+            .limit(bindparam("b_limit"))
             .with_for_update(skip_locked=True)
         )
 

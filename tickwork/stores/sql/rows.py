@@ -64,6 +64,7 @@ PLANABLE = (
     "active",
     "queued",
     "made",
+    "paused_reason",
 )
 """The columns of a task that planning needs."""
 
@@ -129,6 +130,7 @@ def planable_of(row: Sequence[Any], codec: DefinitionCodec) -> TaskRecord:
         active=row[10],
         queued=row[11],
         made=row[12],
+        paused_reason=row[13],
     )
 
 

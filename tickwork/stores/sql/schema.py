@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 __all__ = ["HEAD", "Tables", "tables"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration that these tables correspond to."""
 
 _ID = 191
@@ -41,6 +41,7 @@ class Tables:
     runs: Table
     nodes: Table
     locks: Table
+    documents: Table
     counters: Table
     """Numbers by name: the fence of SQLite, and `gate`, the row that locks what keys are held."""
     fences: str
@@ -56,6 +57,7 @@ def tables(prefix: str) -> Tables:
         _runs(metadata, prefix),
         _nodes(metadata, prefix),
         _locks(metadata, prefix),
+        _documents(metadata, prefix),
         Table(
             f"{prefix}counters",
             metadata,
@@ -246,4 +248,19 @@ def _locks(metadata: MetaData, prefix: str) -> Table:
         _number("forgotten_us"),
     )
     Index(f"{prefix}ix_locks_old", table.c.forgotten_us, table.c.expires_us)
+    return table
+
+
+def _documents(metadata: MetaData, prefix: str) -> Table:
+    table = Table(
+        f"{prefix}documents",
+        metadata,
+        Column("kind", String(_WORD), primary_key=True),
+        Column("key", String(_ID), primary_key=True),
+        Column("body", Text, nullable=False),
+        _number("revision"),
+        _number("changed_us"),
+        _instant("expires_us"),
+    )
+    _partial(prefix, "documents_expires", table.c.expires_us)
     return table

@@ -47,6 +47,7 @@ class Session:
     tables: Tables
     environment: StoreEnvironment
     _statements: dict[Hashable, Any] = field(default_factory=dict)
+    _latest: dict[str, tuple[object, Any]] = field(default_factory=dict)
 
     def once(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """Return a statement that is built only once: building costs more than running it."""
@@ -54,6 +55,13 @@ class Session:
         if statement is None:
             statement = self._statements[name] = make()
         return statement
+
+    def latest(self, name: str, of: object, make: Callable[[], Any]) -> Any:
+        """Return a statement that is built anew only when what it is made `of` is another."""
+        known = self._latest.get(name)
+        if known is None or known[0] != of:
+            known = self._latest[name] = of, make()
+        return known[1]
 
     def update(
         self,
@@ -192,12 +200,12 @@ def eligible(
     table: Table,
     eligibility: Eligibility,
     *,
-    state: str,
+    state: ColumnElement[bool],
     task_id: str,
 ) -> ColumnElement[bool]:
     """Return the condition under which a node can deal with a row of tasks or runs."""
     conditions: list[ColumnElement[bool]] = [
-        table.c.state == state,
+        state,
         table.c.executor.in_(named(session, "executors", eligibility.executors)),
     ]
     if eligibility.without_functions:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRecord, LockRequest
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import (
@@ -31,6 +32,7 @@ from tickwork.model.steps import (
 from tickwork.stores.schedule_locks import ScheduleLocks
 from tickwork.stores.sql import (
     demand,
+    documents,
     editing,
     finishing,
     leasing,
@@ -38,6 +40,7 @@ from tickwork.stores.sql import (
     locks,
     nodes,
     planning,
+    searching,
 )
 from tickwork.stores.sql.backends.postgresql import PostgreSQL
 from tickwork.stores.sql.backends.sqlite import SQLite
@@ -168,6 +171,7 @@ class SQLStore(ScheduleLocks):
 
     def prune(self, request: PruneRequest) -> int:
         self._take(locks.prune, request)
+        self._take(documents.prune, request)
         return self._take(listing.prune, request)
 
     def submit(self, runs: Sequence[RunRecord]) -> None:
@@ -188,17 +192,32 @@ class SQLStore(ScheduleLocks):
     def locks(self) -> list[LockRecord]:
         return self._take(locks.listed)
 
+    def keep(self, document: Document, expected: int | None = None) -> int | None:
+        return self._take(documents.keep, document, expected)
+
+    def forget(self, kind: str, key: str, expected: int | None = None) -> bool:
+        return self._take(documents.forget, kind, key, expected)
+
+    def documents(self, query: DocumentQuery) -> list[Document]:
+        return self._take(documents.listed, query)
+
     def get_task(self, task_id: str) -> TaskRecord | None:
         return self._take(listing.get_task, task_id)
 
     def find_tasks(self, query: TaskQuery) -> list[TaskRecord]:
-        return self._take(listing.find_tasks, query)
+        return self._take(searching.find_tasks, query)
 
     def get_run(self, run_id: str) -> RunRecord | None:
         return self._take(listing.get_run, run_id)
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
-        return self._take(listing.find_runs, query)
+        return self._take(searching.find_runs, query)
+
+    def count_tasks(self, query: TaskQuery) -> int:
+        return self._take(searching.count_tasks, query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        return self._take(searching.count_runs, query)
 
     def nodes(self) -> list[NodeRecord]:
         return self._take(listing.nodes)

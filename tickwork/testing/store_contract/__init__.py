@@ -11,11 +11,13 @@ from tickwork.testing.store_contract.concurrency import ConcurrencyContract
 from tickwork.testing.store_contract.demand import DemandContract
 from tickwork.testing.store_contract.editing import EditingContract
 from tickwork.testing.store_contract.finishing import FinishingContract
+from tickwork.testing.store_contract.keeping import KeepingContract
 from tickwork.testing.store_contract.keys import KeysContract
 from tickwork.testing.store_contract.leasing import LeasingContract
 from tickwork.testing.store_contract.life import LifeContract
 from tickwork.testing.store_contract.locks import LocksContract
 from tickwork.testing.store_contract.nodes import NodesContract
+from tickwork.testing.store_contract.paging import PagingContract
 from tickwork.testing.store_contract.planning import PlanningContract
 from tickwork.testing.store_contract.reading import PruningContract, ReadingContract
 from tickwork.testing.store_contract.values import ValuesContract
@@ -33,9 +35,11 @@ class StoreContract(
     DemandContract,
     KeysContract,
     LocksContract,
+    KeepingContract,
     ReadingContract,
+    PagingContract,
     PruningContract,
     ValuesContract,
     ConcurrencyContract,
 ):
-    """The contract of `tickwork.interfaces.Store`, `Reader`, `OnDemand` and `Locking`."""
+    """The contract of `tickwork.interfaces.Store`, `Reader`, `OnDemand`, `Locking`, `Keeping`."""

@@ -9,6 +9,9 @@ from tickwork.testing.store_contract.pair import Pair
 
 __all__ = ["StoreComparison"]
 
+_DOCUMENTS = 20
+"""Examples of documents: there are few ways in which they can be."""
+
 
 class StoreComparison(StoreCase):
     """The store under test beside the memory store; needs hypothesis."""
@@ -47,6 +50,28 @@ class StoreComparison(StoreCase):
             max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck)
         )
         @given(lock_commands())
+        def compare(commands: Any) -> None:
+            pair = self._pair()
+            try:
+                obey(pair, commands)
+            finally:
+                for bench in pair.benches:
+                    bench.close()
+
+        compare()
+
+    def test_its_documents_are_those_of_the_memory_store(self) -> None:
+        """Whatever was written and forgotten, in whatever order."""
+        from hypothesis import HealthCheck, given, settings
+
+        from tickwork.testing.store_contract.keeping_commands import document_commands, obey
+
+        @settings(
+            max_examples=min(self.examples, _DOCUMENTS),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(document_commands())
         def compare(commands: Any) -> None:
             pair = self._pair()
             try:

@@ -243,6 +243,28 @@ class PlanningContract(StoreCase):
             )
             assert bench.plan(decide_never) == ((), (), (), None, False)
 
+    def test_a_task_that_is_paused_until_some_time_is_planned_then(self) -> None:
+        """Its pause has an end where `due_us` and `catchup_us` say the same."""
+        until_us = T0 + MINUTE
+        with self.bench() as bench:
+            paused = task("paused", until_us, fire_us=T0, state=ScheduleState.PAUSED)
+            bench.put(replace(paused, catchup_us=until_us, paused_reason="why"))
+            early = bench.plan(decide_never)
+            assert (early.leased, early.next_us) == ((), until_us)
+            seen: list[tuple[str | None, int | None]] = []
+
+            def goes_on(record: TaskRecord) -> Plan:
+                seen.append((record.paused_reason, record.fire_us))
+                state, next_us = ScheduleState.SCHEDULED, until_us + MINUTE
+                return Plan([pending(until_us)], state, next_us, next_us, until_us)
+
+            reply = bench.plan(goes_on, now_us=until_us)
+            assert [each.run.task_id for each in reply.leased] == ["paused"]
+            assert set(seen) == {("why", T0)}
+            counts = bench.reader.counts()
+            assert (counts["paused"], counts["scheduled"]) == (0, 1)
+            assert bench.task("paused").state is ScheduleState.SCHEDULED
+
     # -- slots
 
     def test_a_slot_that_exists_is_passed_over(self) -> None:

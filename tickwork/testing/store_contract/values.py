@@ -95,6 +95,7 @@ class ValuesContract(StoreCase):
             "pause_after_failures": 3,
             "decorated": True,
             "disposable": True,
+            "trace": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 congo=t61r",
         }
         assert {*changes, "target", "gate"} == {each.name for each in fields(Definition)}
         with self.bench() as bench:
