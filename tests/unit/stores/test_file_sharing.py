@@ -18,7 +18,7 @@ from tickwork.model.policies import RunState
 from tickwork.stores.file import FileStore, folder
 from tickwork.stores.file.locking import FileLock
 from tickwork.testing.store_contract import Bench
-from tickwork.testing.store_contract.bench import LEASE_US, T0, finished, task
+from tickwork.testing.store_contract.bench import EXECUTOR, LEASE_US, T0, finished, task
 
 ROOT = Path(__file__).parents[3]
 _DEADLINE_S = 60.0
@@ -80,12 +80,17 @@ def test_a_killed_process_loses_and_doubles_nothing(tmp_path: Path, lines: int) 
     manual = slots(bench)["t0", None]
     assert MANUAL < manual <= 2 * MANUAL or not all(heard)
     assert slots(bench) == expected(manual)
-    held = [run for run in bench.runs() if run.state is not RunState.COMPLETED]
+    rest = [run for run in bench.runs() if run.state is not RunState.COMPLETED]
+    held = [run for run in rest if run.node is not None]
     assert {run.node for run in held} <= {"one"}
     assert len(held) <= len(heard) + len(left.splitlines()) + 6
+    # What the victim added when the other process had found nothing left to do.
+    waiting = [run for run in rest if run.node is None]
+    assert all(run.fire_us is None and run.id.endswith("-one") for run in waiting)
     bench.now_us += LEASE_US
     assert {run.id for run in bench.recover(node="checker").runs} == {run.id for run in held}
-    leased = bench.lease(node="checker").leased
+    leased = bench.lease(node="checker", capacity={EXECUTOR: MANUAL + len(rest)}).leased
+    assert {each.run.id for each in leased} == {run.id for run in rest}
     assert bench.finish(*(finished(each.run) for each in leased)) == frozenset()
     assert slots(bench) == expected(manual)
     assert {run.state for run in bench.runs()} == {RunState.COMPLETED}
