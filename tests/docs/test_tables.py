@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -81,11 +82,34 @@ def test_all_schedule_states_are_explained() -> None:
     )
 
 
+EVENTS: list[type[Event]] = [getattr(events, name) for name in events.__all__]
+KINDS = [kind for kind in EVENTS if kind.__subclasses__()]
+
+
+def fields_of_event(kind: type[Event]) -> list[str]:
+    """Return the kind that an event is one of, and the fields that only it has."""
+    base: type[Any] = kind.__mro__[1]
+    known = {each.name for each in fields(base)}
+    return [f"{base.__name__}'s", *(each.name for each in fields(kind) if each.name not in known)]
+
+
 def test_all_events_are_listed_as_they_describe_themselves() -> None:
-    kinds = [getattr(events, name) for name in events.__all__]
-    told = [kind for kind in kinds if not kind.__subclasses__() and kind is not Event]
-    listed = table_of("docs/running.md", "event", "what happened")
-    assert sorted(listed) == sorted([kind.__name__, first_line(kind)] for kind in told)
+    told = [kind for kind in EVENTS if kind not in KINDS]
+    listed = [
+        [name, when, said.replace("`", "").split(", ")]
+        for name, when, said in table_of("docs/observing.md", "event", "when", "its fields")
+    ]
+    assert sorted(listed) == sorted(
+        [kind.__name__, first_line(kind), fields_of_event(kind)] for kind in told
+    )
+
+
+def test_all_kinds_of_events_are_listed_with_their_fields() -> None:
+    listed = {
+        name: said.replace("`", "").split(", ")
+        for name, said in table_of("docs/observing.md", "class", "its fields")
+    }
+    assert listed == {kind.__name__: [each.name for each in fields(kind)] for kind in KINDS}
 
 
 def test_all_options_are_listed() -> None:

@@ -11,6 +11,7 @@ HEAVY = {
     "alembic", "croniter", "fastapi", "hypothesis", "mysql", "pebble", "psycopg", "pydantic",
     "pymongo", "pymysql", "pytest", "redis", "rich", "sqlalchemy", "typer", "uvicorn",
     "multiprocessing.pool", "concurrent.futures.process", "anyio", "fast_depends", "starlette",
+    "opentelemetry", "prometheus_client",
 }  # fmt: skip
 
 

@@ -38,8 +38,9 @@ class Definition:
     `disposable` ones are forgotten with their history once they are finished; the others would be
     new, and be executed again, if they were declared again. `retry_on` and `give_up_on` are names
     of exception types, `concurrency_key` is what became of `key_template` with the arguments.
-    Durations are microseconds; None for a time-out or a retention is the scheduler's default, a
-    time-out of 0 is no limit.
+    `trace` is the trace context of who submitted a run, `traceparent` and `tracestate` of W3C with
+    a space between them, where somebody traces that. Durations are microseconds; None for a
+    time-out or a retention is the scheduler's default, a time-out of 0 is no limit.
     """
 
     function: str
@@ -77,6 +78,7 @@ class Definition:
     pause_after_failures: int | None = None
     decorated: bool = False
     disposable: bool = False
+    trace: str | None = None
     target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
     gate: Any = field(default=None, compare=False, repr=False)
 
@@ -146,6 +148,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "pause_after_failures": (int, type(None)),
     "decorated": bool,
     "disposable": bool,
+    "trace": (str, type(None)),
 }
 
 
@@ -214,8 +217,8 @@ class DefinitionCodec:
             if known is not None:
                 return known
         definition = self._decode(text)
-        if len(text) > _REMEMBERED_LENGTH:
-            # Arguments of a single run, more likely than not; and many of them fill the memory.
+        if len(text) > _REMEMBERED_LENGTH or definition.trace is not None:
+            # Of a single run, more likely than not; and many of them fill the memory.
             return definition
         with self._lock:
             self._known[text] = definition

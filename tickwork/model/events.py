@@ -99,7 +99,8 @@ class RunEvent(Event):
     """Something that happened to a run in this scheduler.
 
     `fire_time` is None for runs that are not scheduled; `fire_count` says for how many fire times
-    the run stands.
+    the run stands. Where an attempt has ended, `lateness` is how long after it was due it began,
+    and `duration` how long it took, both in seconds.
     """
 
     run_id: str
@@ -111,6 +112,8 @@ class RunEvent(Event):
     result: Any = None
     error: str | None = None
     reason: str | None = None
+    lateness: float | None = None
+    duration: float | None = None
 
 
 class RunStarted(RunEvent):

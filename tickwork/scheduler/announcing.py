@@ -106,6 +106,7 @@ class Announcer:
                     result=_result(outcome) if state is RunState.COMPLETED else None,
                     error=error,
                     reason=finished.reason,
+                    **_times(held, outcome),
                     **self._of_held(held),
                 )
             )
@@ -121,6 +122,7 @@ class Announcer:
                     error=error,
                     reason=back.reason,
                     next_attempt_at=from_us(back.available_us),
+                    **_times(held, outcome),
                     **self._of_held(held),
                 )
             )
@@ -131,7 +133,7 @@ class Announcer:
             "run of %s %s; it can't be ended, and still runs",
             held.task_id,
             held.why,
-            extra={"task_id": held.task_id, "run_id": held.run_id, "attempt": held.attempt},
+            extra=self._named(held),
         )
 
     def recorded(self, run: RunRecord) -> None:
@@ -149,6 +151,7 @@ class Announcer:
             "run_id": run.id,
             "fire_time": fire_time,
             "attempt": run.attempt,
+            "store": self.store,
         }
         logger.log(
             level, "run %s: %s (%s)", word, run.task_id, run.reason or "its node died", extra=fields
@@ -172,8 +175,16 @@ class Announcer:
         logger.warning(
             "outcome discarded: the lease of a run of %s was lost",
             held.task_id,
-            extra={"task_id": held.task_id, "run_id": held.run_id, "attempt": held.attempt},
+            extra=self._named(held),
         )
+
+    def _named(self, held: Held) -> dict[str, Any]:
+        return {
+            "task_id": held.task_id,
+            "run_id": held.run_id,
+            "attempt": held.attempt,
+            "store": self.store,
+        }
 
     def _log(  # noqa: PLR0917  what a line says
         self, level: int, what: str, held: Held, outcome: Outcome, why: str | None
@@ -187,10 +198,8 @@ class Announcer:
             held.task_id,
             f" ({why})" if why else "",
             extra={
-                "task_id": held.task_id,
-                "run_id": held.run_id,
+                **self._named(held),
                 "fire_time": _fire_time(held.run),
-                "attempt": held.attempt,
                 "late_s": late_us / SECOND,
             },
         )
@@ -211,6 +220,18 @@ def _error(held: Held, outcome: Outcome, state: RunState) -> str | None:
     if state is held.ending:
         return held.why if state is RunState.TIMEOUT else None
     return f"{outcome.error.type}: {outcome.error.message}" if outcome.error else None
+
+
+def _times(held: Held, outcome: Outcome) -> dict[str, Any]:
+    """Return when an attempt began and how long it took, as events tell it."""
+    began_us, due_us = outcome.started_us, held.run.due_us
+    if not began_us:
+        return {}
+    late_us = None if due_us is None else began_us - due_us
+    return {
+        "lateness": None if late_us is None else late_us / SECOND,
+        "duration": (outcome.finished_us - began_us) / SECOND,
+    }
 
 
 def _result(outcome: Outcome) -> Any:
