@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: run test check lint types contracts wheel bench soak clean
 
-run: .venv/.installed  ## example tasks on a SQLite file, until Ctrl-C or for TICKWORK_RUN_SECONDS
+run: .venv/.installed  ## example tasks and the service, until Ctrl-C or for TICKWORK_RUN_SECONDS
 	$(BIN)/python -m examples.main_job
 
 test: .venv/.installed  ## one file: make test ARGS=tests/unit/test_cron.py

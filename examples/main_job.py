@@ -1,17 +1,19 @@
-"""Run the example tasks on an SQLite file, and tell what happens.
+"""Serve the example tasks on an SQLite file, and tell what happens.
 
-`make run`, Ctrl-C, and `make run` again: definitions and history were kept, and what was missed in
-between is accounted for. `TICKWORK_RUN_SECONDS=15 make run` ends by itself.
+`make run` does what `tickwork serve examples.jobs:scheduler` does: the tasks fire, and pages show
+them at the address that it prints. Ctrl-C, and `make run` again: definitions and history were kept,
+and what was missed in between is accounted for. `TICKWORK_RUN_SECONDS=15 make run` ends by itself;
+`TICKWORK_PORT=8700 make run` listens at another port.
 """
 
 import logging
 import os
-import signal
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
 
 from examples.jobs import DEMO, scheduler
+from tickwork.cli import main as tickwork
 from tickwork.events import RunEvent, RunStarted, RunTakenOver, TaskUnplannable
 
 __all__ = ["main"]
@@ -67,11 +69,9 @@ class Narrator:
 
 
 def main() -> None:
-    """Run until SIGINT, SIGTERM or the end of `TICKWORK_RUN_SECONDS`."""
-    seconds = os.environ.get("TICKWORK_RUN_SECONDS")
+    """Serve until SIGINT, SIGTERM or the end of `TICKWORK_RUN_SECONDS`."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tickwork.runs").setLevel(logging.CRITICAL)  # the narrator tells of these
-    asked = _signals()
     DEMO.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     fresh = not (DEMO / "tasks.db").exists()
@@ -80,16 +80,13 @@ def main() -> None:
     narrator = Narrator(now)
     scheduler.on(RunEvent, narrator.hear)
     scheduler.on(TaskUnplannable, lambda event: print(f"{event.task_id}: {event.reason}"))
-    scheduler.start()
-    print(f"Started; {f'ends in {seconds} s' if seconds else 'Ctrl-C stops'}.\n", flush=True)
+    seconds = os.environ.get("TICKWORK_RUN_SECONDS")
+    command = ["serve", "examples.jobs:scheduler", *(["--seconds", seconds] if seconds else [])]
+    sys.argv[1:] = command
     try:
-        print(f"\n{signal.Signals(asked.get(timeout=float(seconds) if seconds else None)).name}")
-    except Empty:
-        print()
-    report = scheduler.stop()
-    left = len(report.given_back) + len(report.still_running)
-    print("Stopped cleanly" if report.clean else f"Stopped in the middle of {left} runs", end="")
-    print(f"; {narrator.told} lines told. Run it again: it goes on where it was.", flush=True)
+        tickwork()
+    finally:
+        print(f"{narrator.told} lines told. Run it again: it goes on where it was.", flush=True)
 
 
 def _tell_what_was_kept(now: datetime, *, fresh: bool) -> None:
@@ -108,20 +105,6 @@ def _tell_what_was_kept(now: datetime, *, fresh: bool) -> None:
         when = "" if task.next_run_time is None else f", due since {_clock(task.next_run_time)}"
         due = when if task.next_run_time is not None and task.next_run_time < now else ""
         print(f"  {task.id:<20}{task.trigger_description}; {per_task[task.id]} runs{due}")
-
-
-def _signals() -> SimpleQueue[int]:
-    """Return where SIGINT and SIGTERM arrive; the second one kills."""
-    asked: SimpleQueue[int] = SimpleQueue()
-
-    def receive(number: int, _frame: object) -> None:
-        # The only thing that is safe between any two steps of the main thread.
-        asked.put(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, receive)
-    return asked
 
 
 def _clock(moment: datetime) -> str:

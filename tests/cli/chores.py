@@ -1,6 +1,6 @@
 """What the tasks of these tests call."""
 
-__all__ = ["break_down", "greet", "report"]
+__all__ = ["break_down", "greet", "log_in", "report"]
 
 
 def greet(name: str, *, times: int = 1) -> str:
@@ -13,3 +13,7 @@ def break_down() -> None:
 
 def report() -> None:
     """Nothing to report."""
+
+
+def log_in(user: str, password: str) -> None:
+    """Nothing to log in to."""

@@ -42,12 +42,13 @@ def terminal(clock: ManualClock) -> Terminal:
 @pytest.fixture
 def tickwork(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Tickwork:
     """The command, called with its arguments."""
-    for name in ("TICKWORK_STORE", "TICKWORK_TRACEBACK", "FORCE_COLOR"):
+    names = ("TICKWORK_STORE", "TICKWORK_URL", "TICKWORK_TOKEN", "TICKWORK_TRACEBACK")
+    for name in (*names, "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
-    def call(*arguments: str) -> Said:
+    def call(*arguments: str, given: str | None = None) -> Said:
         # typer calls the program by the name of the group, as if it were installed under that.
-        result = CliRunner().invoke(app, arguments, obj=terminal)
+        result = CliRunner().invoke(app, arguments, obj=terminal, input=given)
         return Said(result.exit_code, result.stdout, result.stderr)
 
     return call

@@ -124,7 +124,7 @@ def test_our_own_mistakes_are_one_line_too(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh\nno")
 
-    monkeypatch.setattr("tickwork.scheduler.scheduler.Scheduler.get_tasks", fail)
+    monkeypatch.setattr("tickwork.service.operations.Operations.list_tasks", fail)
     assert tickwork("tasks", "--store", store) == (
         70, "", "tickwork: unexpected ZeroDivisionError: oh (TICKWORK_TRACEBACK=1 shows where)\n"
     )  # fmt: skip

@@ -10,6 +10,10 @@ import pytest
 from tests.cli.conftest import Tickwork
 from tickwork import Scheduler
 from tickwork.cli.terminal import Terminal
+from tickwork.service.actors import Actor
+from tickwork.service.operations import Operations
+from tickwork.service.roles import Role
+from tickwork.service.rules import Rules
 from tickwork.testing import ManualClock, SteppedScheduler
 
 TASKS = """\
@@ -106,10 +110,13 @@ def test_tasks_are_filtered_sorted_and_limited(
     assert [task["id"] for task in json.loads(said.out)] == ids
 
 
-def test_json_of_tasks_and_runs_is_that_of_the_snapshots(tickwork: Tickwork, store: str) -> None:
+def test_json_of_tasks_and_runs_is_that_of_the_service(tickwork: Tickwork, store: str) -> None:
     with Scheduler(store).connect() as scheduler:
-        tasks = [task.model_dump(mode="json") for task in scheduler.get_tasks(sort="next_run_time")]
-        runs = [run.model_dump(mode="json") for run in scheduler.get_runs()]
+        admin = Actor(name="test", role=Role.ADMIN)
+        operations = Operations(scheduler, admin, Rules(hide=()))
+        page = operations.list_tasks(sort="next_run_time")
+        tasks = [task.model_dump(mode="json") for task in page.items]
+        runs = [run.model_dump(mode="json") for run in operations.list_runs().items]
     assert json.loads(tickwork("tasks", "--store", store, "--json").out) == tasks
     assert json.loads(tickwork("runs", "--store", store, "--json").out) == runs
     shown = json.loads(tickwork("show", "greet", "--store", store, "--json").out)

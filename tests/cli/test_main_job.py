@@ -44,16 +44,20 @@ def _covered(runs: list[RunInfo], every_s: int) -> bool:
 def test_definitions_and_history_are_kept_and_what_was_missed_is_accounted_for(
     tmp_path: Path,
 ) -> None:
-    with started(tmp_path, "-c", AN_HOUR_AGO) as first:
+    with started(tmp_path, "-c", AN_HOUR_AGO, TICKWORK_PORT="0") as first:
         first.until("free-space          completed")
         first.send(signal.SIGINT)
         assert first.ended() == 0
     assert first.lines[0] == "A new store, .demo/tasks.db, with 8 tasks:"
-    assert first.lines[-1].startswith("Stopped cleanly; ")
+    assert first.lines[-2:-1] == ["stopped"]
 
-    with started(tmp_path, "-m", "examples.main_job", TICKWORK_RUN_SECONDS="4") as second:
+    environment = {"TICKWORK_RUN_SECONDS": "4", "TICKWORK_PORT": "0"}
+    with started(tmp_path, "-m", "examples.main_job", **environment) as second:
         assert second.ended() == 0
-    assert second.lines[-1].startswith("Stopped cleanly; ")
+    assert second.lines[-2] == "stopped"
+    assert second.lines[-1].endswith(" lines told. Run it again: it goes on where it was.")
+    [address] = [line for line in second.lines if line.startswith("listening at ")]
+    assert re.fullmatch(r"listening at http://127\.0\.0\.1:\d+", address)
     assert re.fullmatch(
         r"Kept in \.demo/tasks\.db: 8 tasks and \d+ runs \(.*2 completed.*\)\.", second.lines[0]
     )

@@ -5,7 +5,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tickwork.cli.moments import duration_text, moment_text, relative_text, seconds_text
+from tickwork.cli.moments import (
+    duration_text,
+    moment_of,
+    moment_text,
+    relative_text,
+    seconds_text,
+    zone_named,
+)
+from tickwork.errors import InvalidInputError
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -64,3 +72,33 @@ def test_a_duration_has_its_two_largest_units(duration: timedelta, text: str) ->
 )  # fmt: skip
 def test_a_measured_duration_has_a_fitting_unit(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "ahead", "moment"),
+    [
+        ("2h", False, "2026-07-01T10:00:00+00:00"),
+        ("90s", True, "2026-07-01T12:01:30+00:00"),
+        ("1d", True, "2026-07-02T12:00:00+00:00"),
+        ("2026-07-02", False, "2026-07-02T00:00:00+02:00"),
+        ("2026-07-02 18:00", True, "2026-07-02T18:00:00+02:00"),
+        ("2026-07-02T18:00:00Z", False, "2026-07-02T18:00:00+00:00"),
+    ],
+)
+def test_a_moment_is_said_by_a_clock_or_by_its_distance(
+    text: str, ahead: bool, moment: str
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    assert moment_of(text, NOW, berlin, ahead=ahead) == datetime.fromisoformat(moment)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "-2h", "0s"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        moment_of(text, NOW, UTC)
+
+
+def test_a_zone_without_a_name_is_none() -> None:
+    assert zone_named("Europe/Berlin") == ZoneInfo("Europe/Berlin")
+    assert zone_named("UTC+02:00") is None
+    assert zone_named(None) is None

@@ -3,16 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import tzinfo
 from typing import NamedTuple
 
 from tickwork.errors import InvalidInputError
-from tickwork.interfaces import Clock, Reader, Store
-from tickwork.model.definition import Definition
+from tickwork.interfaces import Clock, Store
 from tickwork.scheduler.scheduler import Scheduler
 from tickwork.wiring import build_store
 
-__all__ = ["Client", "connected"]
+__all__ = ["Client", "connected", "signing_keys"]
 
 
 class Client(NamedTuple):
@@ -21,14 +19,6 @@ class Client(NamedTuple):
     scheduler: Scheduler
     store: Store
     where: str
-
-    def zone_of(self, task_id: str) -> tzinfo | None:
-        """Return the time zone in which a task's trigger reads clocks, None where it has none."""
-        record = self.store.get_task(task_id) if isinstance(self.store, Reader) else None
-        if record is None or not isinstance(record.definition, Definition):
-            return None
-        zone = getattr(record.definition.trigger, "timezone", None)
-        return zone if isinstance(zone, tzinfo) else None
 
 
 @contextmanager
@@ -49,12 +39,12 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
             "use a store that outlives its process, such as sqlite:///tasks.db"
         )
     store = build_store(url)
-    keys = _signing_keys(os.environ.get("TICKWORK_SIGNING_KEYS", ""))
+    keys = signing_keys(os.environ.get("TICKWORK_SIGNING_KEYS", ""))
     with Scheduler(store, clock=clock, signing_keys=keys).connect(create=False) as scheduler:
         yield Client(scheduler, store, url.partition("?")[0])
 
 
-def _signing_keys(text: str) -> dict[str, str] | None:
+def signing_keys(text: str) -> dict[str, str] | None:
     """Return the keys of `NAME=SECRET,NAME=SECRET`; None for an empty text."""
     keys: dict[str, str] = {}
     for word in filter(None, (each.strip() for each in text.split(","))):

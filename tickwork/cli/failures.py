@@ -19,8 +19,13 @@ from tickwork.errors import (
     TaskError,
     TickworkError,
 )
+from tickwork.service.errors import (
+    AccessDeniedError,
+    TooManyAttemptsError,
+    UnauthenticatedError,
+)
 
-__all__ = ["EXIT_CODES", "UNEXPECTED", "ReportingGroup", "exit_code_of"]
+__all__ = ["BROKEN", "EXIT_CODES", "NOTABLE", "UNEXPECTED", "ReportingGroup", "exit_code_of"]
 
 EXIT_CODES: tuple[tuple[type[TickworkError], int], ...] = (
     (InvalidInputError, 2),  # as for unknown options
@@ -28,12 +33,21 @@ EXIT_CODES: tuple[tuple[type[TickworkError], int], ...] = (
     (ConflictError, 4),
     (TaskError, 5),
     (StoreError, 75),  # EX_TEMPFAIL: try again later
+    (TooManyAttemptsError, 75),
+    (UnauthenticatedError, 77),  # EX_NOPERM
+    (AccessDeniedError, 77),
     (TickworkError, 1),
 )
 """The exit code of each branch of the tree of errors."""
 
 UNEXPECTED = 70
 """The exit code where tickwork itself is at fault (EX_SOFTWARE)."""
+
+NOTABLE = 10
+"""The exit code where nothing is wrong with the command, and it found what to look at."""
+
+BROKEN = 11
+"""The exit code where it found what doesn't work."""
 
 _TRACEBACK = "TICKWORK_TRACEBACK"
 

@@ -1,18 +1,19 @@
 """`tickwork tasks` and `tickwork runs`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
 
 import typer
 
-from tickwork.cli.client import Client, connected
+from tickwork.cli.desk import Desk, desk, gathered
 from tickwork.cli.moments import moment_text, relative_text, seconds_text
+from tickwork.cli.options import Where
 from tickwork.cli.terminal import Column, Terminal, terminal_of
-from tickwork.model.policies import TERMINAL, RunState, ScheduleState
-from tickwork.model.snapshots import RunInfo, TaskInfo
+from tickwork.model.policies import TERMINAL
+from tickwork.service.models import RunFilter, RunSummary, TaskFilter, TaskView
 
-__all__ = ["TaskFilters", "list_runs", "list_tasks", "print_runs"]
+__all__ = ["list_runs", "list_tasks", "print_runs"]
 
 _TASK_COLUMNS = (
     Column("ID", least=20, fold=True),
@@ -34,70 +35,64 @@ _RUN_COLUMNS = (
     Column("TOOK", rank=2, right=True),
     Column("WHY", rank=1, least=20),
 )
+_RUN_ID = Column("RUN")
 
 
-class TaskFilters(NamedTuple):
-    """Which tasks to list; None means any."""
-
-    state: ScheduleState | None = None
-    tag: str | None = None
-    search: str | None = None
-
-
-def list_tasks(
+def list_tasks(  # noqa: PLR0917  where, what and how
     context: typer.Context,
-    store: str | None,
-    filters: TaskFilters,
-    *,
+    where: Where,
+    filters: TaskFilter,
     sort: str,
     limit: int,
+    *,
     as_json: bool,
 ) -> None:
-    """Print the tasks of a store."""
+    """Print tasks."""
     terminal = terminal_of(context)
-    with connected(store, terminal.clock) as client:
-        wanted = {**filters._asdict(), "sort": sort, "limit": limit + 1}
-        found = client.scheduler.get_tasks(**wanted)
+    with desk(where, terminal.clock, hide=False) as it:
+        found, more = gathered(partial(it.ask.list_tasks, filters, sort=sort), limit)
         if as_json:
-            terminal.json([task.model_dump(mode="json") for task in found[:limit]])
+            terminal.models(found)
         elif not found:
-            terminal.say(_no_tasks(client))
+            terminal.say(_no_tasks(it))
         else:
-            terminal.table(_TASK_COLUMNS, [_task_row(terminal, task) for task in found[:limit]])
-            _say_more(terminal, len(found), limit, "tasks")
+            terminal.table(_TASK_COLUMNS, [_task_row(terminal, task) for task in found])
+            _say_more(terminal, limit, "tasks", more=more)
 
 
 def list_runs(
     context: typer.Context,
-    store: str | None,
-    task: str | None,
-    status: Sequence[RunState],
-    *,
+    where: Where,
+    filters: RunFilter,
     limit: int,
+    *,
+    ids: bool,
     as_json: bool,
 ) -> None:
-    """Print the newest runs of a store."""
+    """Print the newest runs."""
     terminal = terminal_of(context)
-    with connected(store, terminal.clock) as client:
-        found = client.scheduler.get_runs(task=task, status=status or None, limit=limit + 1)
-        if task is not None and not found:
+    with desk(where, terminal.clock) as it:
+        found, more = gathered(partial(it.ask.list_runs, filters), limit)
+        if filters.task is not None and not found:
             # Histories outlive their tasks; only an id that never had a run is worth an error.
-            client.scheduler.get_task(task)
+            it.ask.get_task(filters.task)
         if as_json:
-            terminal.json([run.model_dump(mode="json") for run in found[:limit]])
+            terminal.models(found)
         elif not found:
-            terminal.say(_no_runs(client, task, filtered=bool(status)))
+            terminal.say(_no_runs(it, filters))
         else:
-            print_runs(terminal, found[:limit])
-            _say_more(terminal, len(found), limit, "runs")
+            print_runs(terminal, found, ids=ids)
+            _say_more(terminal, limit, "runs", more=more)
 
 
-def print_runs(terminal: Terminal, runs: Iterable[RunInfo]) -> None:
+def print_runs(terminal: Terminal, runs: Iterable[RunSummary], *, ids: bool = False) -> None:
     """Print runs as a table."""
-    terminal.table(_RUN_COLUMNS, [_run_row(terminal, run) for run in runs])
+    columns = (_RUN_ID, *_RUN_COLUMNS) if ids else _RUN_COLUMNS
+    rows = [[run.id, *_run_row(terminal, run)][not ids :] for run in runs]
+    terminal.table(columns, rows)
 
 
-def _task_row(terminal: Terminal, task: TaskInfo) -> list[str]:
+def _task_row(terminal: Terminal, task: TaskView) -> list[str]:
     return [
         task.id,
         task.schedule_state.value,
@@ -108,7 +103,7 @@ def _task_row(terminal: Terminal, task: TaskInfo) -> list[str]:
     ]
 
 
-def _run_row(terminal: Terminal, run: RunInfo) -> list[str]:
+def _run_row(terminal: Terminal, run: RunSummary) -> list[str]:
     took = "-"
     if run.started_at and run.completed_at:
         took = seconds_text((run.completed_at - run.started_at).total_seconds())
@@ -131,9 +126,9 @@ def _when(terminal: Terminal, moment: datetime | None) -> tuple[str, str]:
     return moment_text(moment, terminal.zone), relative_text(moment, terminal.now)
 
 
-def _why(terminal: Terminal, run: RunInfo) -> str:
-    if run.error:
-        text = f"{run.error.get('type')}: {run.error.get('message')}"
+def _why(terminal: Terminal, run: RunSummary) -> str:
+    if run.error_type:
+        text = f"{run.error_type}: {run.error_message}"
     elif run.reason:
         text = run.reason
     elif run.fire_count > 1 and run.first_fire_time:
@@ -143,23 +138,23 @@ def _why(terminal: Terminal, run: RunInfo) -> str:
     return " ".join(text.split())
 
 
-def _no_tasks(client: Client) -> str:
-    there = sum(client.scheduler.snapshot().tasks["default"].values())
+def _no_tasks(it: Desk) -> str:
+    there = it.ask.count_tasks()
     if there:
-        return f"No task in {client.where} is like that; without filters there are {there:,}."
+        return f"No task in {it.where} is like that; without filters there are {there:,}."
     return (
-        f"No tasks in {client.where} yet. "
+        f"No tasks in {it.where} yet. "
         "A scheduler writes those it declares when it starts: tickwork run MODULE:SCHEDULER"
     )
 
 
-def _no_runs(client: Client, task: str | None, *, filtered: bool) -> str:
-    what = f"Task {task}" if task is not None else client.where
-    if filtered:
+def _no_runs(it: Desk, filters: RunFilter) -> str:
+    what = f"Task {filters.task}" if filters.task is not None else it.where
+    if filters.model_fields_set - {"task"}:
         return f"{what} has no runs like that."
     return f"{what} has no runs yet."
 
 
-def _say_more(terminal: Terminal, found: int, limit: int, what: str) -> None:
-    if found > limit:
+def _say_more(terminal: Terminal, limit: int, what: str, *, more: bool) -> None:
+    if more:
         terminal.say(f"These are the first {limit:,} {what}; --limit shows more.")

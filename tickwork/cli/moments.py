@@ -1,8 +1,19 @@
-"""Instants and durations, as people read them."""
+"""Instants and durations, as people read and write them."""
 
 from datetime import datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
-__all__ = ["duration_text", "moment_text", "relative_text", "seconds_text"]
+from tickwork.errors import InvalidInputError
+
+__all__ = [
+    "duration_of",
+    "duration_text",
+    "moment_of",
+    "moment_text",
+    "relative_text",
+    "seconds_text",
+    "zone_named",
+]
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _MANY_DAYS = 14
@@ -50,3 +61,48 @@ def seconds_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return duration_text(timedelta(seconds=seconds))
+
+
+def duration_of(text: str) -> timedelta:
+    """Return the duration that a text such as "90s", "2h" or "7d" means.
+
+    Raises:
+        InvalidInputError: it means none.
+    """
+    from tickwork.interfaces import Periodic
+    from tickwork.wiring import every
+
+    trigger = every(text, {})
+    if not isinstance(trigger, Periodic):
+        raise InvalidInputError(f"{text!r} is no duration; say it as 90s, 15m, 2h or 7d")
+    return trigger.interval
+
+
+def moment_of(text: str, now: datetime, zone: tzinfo | None, *, ahead: bool = False) -> datetime:
+    """Return the instant that a text means: ISO 8601, or how long ago (`ahead`: from now).
+
+    Without an offset it is read on the clocks of `zone` (None: the system's).
+
+    Raises:
+        InvalidInputError: it means none.
+    """
+    if text[:4].isdigit() and "-" in text:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise InvalidInputError(f"{text!r} is no moment: {error}") from error
+        if moment.tzinfo is not None:
+            return moment
+        return moment.replace(tzinfo=zone) if zone is not None else moment.astimezone()
+    duration = duration_of(text)
+    return now + duration if ahead else now - duration
+
+
+def zone_named(name: str | None) -> tzinfo | None:
+    """Return the time zone of a name that the service gave, None where nothing has that name."""
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # an offset such as UTC+02:00
+        return None

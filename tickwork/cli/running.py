@@ -26,11 +26,12 @@ from tickwork.cli.reporting import print_json_event, print_lines
 from tickwork.cli.terminal import terminal_of
 from tickwork.errors import InvalidInputError, TickworkError
 from tickwork.events import Event
+from tickwork.logs import JsonFormatter
 from tickwork.scheduler.runtime import StopReport
 from tickwork.scheduler.scheduler import Scheduler
 from tickwork.version import __version__
 
-__all__ = ["load_scheduler", "run_scheduler"]
+__all__ = ["Signals", "load_scheduler", "log_to_stderr", "run_scheduler", "tell_left"]
 
 _FORM = "MODULE:SCHEDULER, such as shop.jobs:scheduler"
 
@@ -42,14 +43,15 @@ def run_scheduler(
     seconds: float | None,
     stop_timeout: float,
     as_json: bool,
+    json_logs: bool = False,
 ) -> None:
     """Run a scheduler until SIGINT, SIGTERM or the end of `seconds`, and stop it cleanly."""
     terminal = terminal_of(context)
     scheduler = load_scheduler(target)
-    _log_to_stderr()
+    log_to_stderr(JsonFormatter() if json_logs else None, outcomes=json_logs)
     scheduler.on(Event, print_json_event if as_json else print_lines(terminal))
     impatient = None
-    with _Signals() as signals, ThreadPoolExecutor(1) as aside:
+    with Signals() as signals, ThreadPoolExecutor(1) as aside:
         scheduler.start()
         if not as_json:
             terminal.say(*_greeting(scheduler))
@@ -65,7 +67,7 @@ def run_scheduler(
             signals.let_kill()
             scheduler.stop(wait=False)
         report = stop.result()
-    _tell_left(report)
+    tell_left(report)
     if impatient:
         raise typer.Exit(128 + impatient)
     if report.clean and not as_json:
@@ -119,14 +121,18 @@ def _import_failure(name: str, error: Exception) -> InvalidInputError:
     return InvalidInputError(f"can't import {name}: {type(error).__name__}: {error} ({where})")
 
 
-def _log_to_stderr() -> None:
-    """Show warnings, unless the application has set up its logging; outcomes have lines already."""
+def log_to_stderr(formatter: logging.Formatter | None = None, *, outcomes: bool = False) -> None:
+    """Show warnings, unless the application has set up its logging.
+
+    Those of the `outcomes` of runs have lines of their own, as a rule.
+    """
     root = logging.getLogger()
     if root.handlers:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(lambda record: record.name != "tickwork.runs")
+    plain = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(formatter or plain)
+    handler.addFilter(lambda record: outcomes or record.name != "tickwork.runs")
     root.addHandler(handler)
 
 
@@ -140,7 +146,8 @@ def _greeting(scheduler: Scheduler) -> list[str]:
     return lines
 
 
-def _tell_left(report: StopReport) -> None:
+def tell_left(report: StopReport) -> None:
+    """Say which runs a stop left behind."""
     if report.given_back:
         typer.echo(f"{_counted(report.given_back)} given back to the store", err=True)
     if report.still_running:
@@ -155,7 +162,7 @@ def _counted(run_ids: tuple[str, ...]) -> str:
     return f"{len(run_ids):,} run{'s' if len(run_ids) > 1 else ''}"
 
 
-class _Signals:
+class Signals:
     """SIGINT and SIGTERM, for the time of a block in the main thread."""
 
     def __init__(self) -> None:

@@ -5,13 +5,15 @@ from datetime import datetime, tzinfo
 
 import typer
 
-from tickwork.cli.client import connected
+from tickwork.cli.desk import desk
 from tickwork.cli.listing import print_runs
-from tickwork.cli.moments import seconds_text
+from tickwork.cli.moments import seconds_text, zone_named
+from tickwork.cli.options import Where
 from tickwork.cli.terminal import STATUS_STYLES, Terminal, terminal_of
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import ScheduleState
 from tickwork.model.snapshots import TaskInfo
+from tickwork.service.models import RunFilter
 
 __all__ = ["show_task"]
 
@@ -19,14 +21,13 @@ _FIRES = 5
 _RUNS = 5
 
 
-def show_task(context: typer.Context, store: str | None, task_id: str, *, as_json: bool) -> None:
+def show_task(context: typer.Context, where: Where, task_id: str, *, as_json: bool) -> None:
     """Print a task, its next fires in its own time zone, and its last runs."""
     terminal = terminal_of(context)
-    with connected(store, terminal.clock) as client:
-        task = client.scheduler.get_task_info(task_id)
-        fires = client.scheduler.preview(client.scheduler.get_task(task_id), _FIRES)
-        runs = client.scheduler.get_runs(task=task_id, limit=_RUNS)
-        zone = client.zone_of(task_id)
+    with desk(where, terminal.clock, hide=False) as it:
+        task = it.ask.get_task(task_id)
+        fires = it.ask.preview_task(task_id, _FIRES, store=task.store)
+        runs = it.ask.list_runs(RunFilter(task=task_id), limit=_RUNS).items
     if as_json:
         terminal.json(
             {
@@ -36,6 +37,7 @@ def show_task(context: typer.Context, store: str | None, task_id: str, *, as_jso
             }
         )
         return
+    zone = zone_named(task.timezone)
     _print_task(terminal, task, zone)
     terminal.say("", f"Next fires: {_no_fires(task)}" if not fires else "Next fires:")
     terminal.say(*(f"  {_with_weekday(terminal, each, zone)}" for each in fires))
@@ -62,6 +64,8 @@ def _details(terminal: Terminal, task: TaskInfo, zone: tzinfo | None) -> Iterato
     yield "state", task.schedule_state.value
     if task.paused_reason:
         yield "because", task.paused_reason
+    if task.paused_until is not None:
+        yield "until", terminal.moment(task.paused_until, zone)
     if task.problem:
         yield "problem", task.problem
     if task.callable_reference:

@@ -16,6 +16,7 @@ from tickwork.model.instants import from_us
 from tickwork.scheduler.clock import SystemClock
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
     from rich.text import Text
 
@@ -95,6 +96,14 @@ class Terminal:
     def json(self, data: Any) -> None:
         """Print JSON data for programs."""
         sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+    def model(self, model: "BaseModel") -> None:
+        """Print a model as JSON."""
+        self.json(model.model_dump(mode="json"))
+
+    def models(self, models: "Sequence[BaseModel]") -> None:
+        """Print models as a list in JSON."""
+        self.json([model.model_dump(mode="json") for model in models])
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table that fits the terminal; states of tasks and runs get their colours."""

@@ -27,6 +27,9 @@ __all__ = [
 _LONGEST_S = 1_000 * 366 * 86_400
 _LONGEST_KEY = 191
 _MOST = 1_000_000_000
+_WIDE = re.compile(r"\d{3}|\{")
+"""What asks for a width or precision of hundreds of characters, or takes it from an argument."""
+
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 RUN_POLICIES = frozenset(
@@ -211,14 +214,19 @@ def _template(name: str, value: object) -> str | None:
         return None
     template = read_name(name, value)
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise TaskConfigurationError(f"{name}={value!r} can't be read: {error}") from None
-    for field in fields:
-        if not field.isidentifier():
+    for _, field, form, _ in parts:
+        if not (field or "").isidentifier():
             raise TaskConfigurationError(
                 f"{name}={value!r}: {{{field}}} is no name of an argument, as in "
                 "'customer:{customer_id}'"
+            )
+        if form and _WIDE.search(form):
+            # Whoever may add a task could have each run of it fill the memory.
+            raise TaskConfigurationError(
+                f"{name}={value!r}: {{{field}:{form}}} asks for too wide a text; at most 99"
             )
     return template
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakMethod
 
 from tickwork.coordination import FileLockProtected, LeaderElection
-from tickwork.errors import ConflictingTaskError
+from tickwork.errors import ConflictingTaskError, InvalidInputError
 from tickwork.model.events import TaskRemoved
 from tickwork.scheduler.asgi import ASGIApp, WithScheduler
 from tickwork.scheduler.lifecycle import (
@@ -240,6 +241,26 @@ class Scheduler(SchedulerTasks):
             return self.asgi
         self._make_known(app)
         return WithScheduler(app, self)
+
+    def dashboard(self, **settings: Any) -> ASGIApp:
+        """Return the service over this scheduler, as an application to mount under any prefix.
+
+        It doesn't start the scheduler. `settings` are those of `tickwork serve`; what they leave
+        out is taken from the environment and from `tickwork.toml`.
+
+        Raises:
+            InvalidInputError: a setting makes no sense, or the extra `service` isn't installed.
+        """
+        try:
+            # By its name: the service stands above the scheduler, and is an extra.
+            create_app = import_module("tickwork.service.app").create_app
+        except ModuleNotFoundError as error:
+            raise InvalidInputError(
+                f"the service needs the package {error.name!r}: pip install 'tickwork[service]'"
+            ) from error
+        said = import_module("tickwork.service.settings").read_settings(**settings)
+        app: ASGIApp = create_app(self, said)
+        return app
 
     def _make_known(self, app: object) -> None:
         state = getattr(app, "state", None)

@@ -61,6 +61,8 @@ PATIENCE_S = 10
         ({"result_ttl": -1}, "must not be negative"),
         ({"concurrency_key": ""}, "is not a text that names something"),
         ({"concurrency_key": "{a.b}"}, "{a.b} is no name of an argument"),
+        ({"concurrency_key": "{a:999999999}"}, "asks for too wide a text"),
+        ({"concurrency_key": "{a:{b}}"}, "asks for too wide a text"),
         ({"concurrency_key": "{"}, "can't be read"),
         ({"concurrency_limit": 0}, "concurrency_limit=0 must be a whole number from 1"),
         ({"start_in": -1}, "must not be negative"),

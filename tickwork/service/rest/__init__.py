@@ -1,0 +1,1 @@
+"""REST: one module per resource, all under `/api/v1`."""
