@@ -17,6 +17,7 @@ UNITS = {
     "held_within_100_ms": "a second",
     "held_within_1_s": "a second",
     "cpu_percent": "% CPU",
+    "p95_ms": "ms at p95",
     "ready_s": "s",
     "caught_up_s": "s",
     "step_us": "µs",

@@ -260,6 +260,20 @@ def _planning(scale: Scale) -> Iterator[Group]:
             )
 
 
+def _service(scale: Scale) -> Iterator[Group]:
+    count = scale.tasks(100_000)
+    for store in ("sqlite", "postgresql"):
+        yield Group(
+            section="service",
+            title=f"slowest page or list, {count:,} tasks and {10 * count:,} runs, {store}",
+            figure="p95_ms",
+            specs=(Spec(workload="pages", contender="tickwork", store=store, count=count),),
+            repeats=1,
+            more_is_better=False,
+            targets=(Target(most=200.0),),
+        )
+
+
 SECTIONS: Mapping[str, Callable[[Scale], Iterator[Group]]] = {
     "cron": _cron,
     "import": _import,
@@ -275,4 +289,5 @@ SECTIONS: Mapping[str, Callable[[Scale], Iterator[Group]]] = {
     "million": _million,
     "planning": _planning,
     "file": _file,
+    "service": _service,
 }

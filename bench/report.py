@@ -37,6 +37,7 @@ TITLES = {
     "million": "Many stored tasks, nearly all due much later",
     "planning": "What planning costs the store",
     "file": "Files",
+    "service": "The service",
 }
 _REMARKS = {
     "memory": "`floor` is a bare heap with `create_task` or `submit`; it keeps nothing.",
