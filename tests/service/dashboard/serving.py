@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.service.conftest import PASSWORD
 from tests.service.dashboard import shop
@@ -27,6 +34,9 @@ from tickwork.service.roles import Role
 from tickwork.service.settings import ServiceSettings
 
 __all__ = ["Shop", "Window", "browser_here", "open_shop", "tomorrow"]
+
+_PATIENCE_MS = 30_000
+"""How long a page may take, on a machine that is busy."""
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
@@ -105,7 +115,7 @@ class Window:
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(_PATIENCE_MS)
         self.url = url
         self.complaints: list[str] = []
         self.page.on("console", self._note)
@@ -150,8 +160,11 @@ def browser_here() -> Iterator[Browser]:
     if chromium is None:
         raise FileNotFoundError("chromium; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        # Where tests run as root, or in a container, its sandbox can't be made.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # Where tests run as root, or in a container, its sandbox can't be made, nor may there be
+        # much of the memory that it would share.
+        args = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=args)
+        expect.set_options(timeout=_PATIENCE_MS)
         try:
             yield browser
         finally:
