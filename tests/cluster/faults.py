@@ -13,7 +13,9 @@ __all__ = ["BY_CLIENTS", "BY_WORKERS", "Faults", "faulty"]
 BY_CLIENTS = ("put", "edit", "submit", "cancel")
 """Steps that change tasks: whoever asked for them is told of the error, and asks again."""
 
-BY_WORKERS = tuple(step for step in reversed(STEPS) if step not in BY_CLIENTS)
+_BY_SERVICE = ("keep", "forget")
+
+BY_WORKERS = tuple(step for step in reversed(STEPS) if step not in {*BY_CLIENTS, *_BY_SERVICE})
 """Steps that the loop of a scheduler does, and repeats; the rarest first."""
 
 
