@@ -109,7 +109,8 @@ class _Leasing:
         for executor, those in ranks.items():
             if left[executor]:
                 found += self._of_executor(executor, those, left[executor])
-        return sorted(found, key=lambda row: (row.rank, row.available_us))
+        # Ids sort by creation: of those that are alike in all else, the oldest comes first.
+        return sorted(found, key=lambda row: (row.rank, row.available_us, row.id))
 
     def _look(self, executors: Sequence[str]) -> tuple[bool, dict[str, _Ranks]]:
         """Return whether a suspect waits, and the ranks of the others that wait, by executor."""
