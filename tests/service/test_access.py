@@ -1,5 +1,6 @@
 """Logging in, sessions, tokens, accounts, and what is refused at the door."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,8 @@ def test_a_token_may_no_more_than_who_makes_it_and_is_seen_once(guarded: Site) -
     assert problem(maker.post("tokens", json={"name": "x", "role": "admin"}))[0] == 403
     expires = (START + timedelta(days=1)).isoformat()
     made = maker.post("tokens", json={"name": "x", "role": "viewer", "expires_at": expires}).json()
+    # It can be said on a command line, where a word that begins with a dash is an option.
+    assert re.fullmatch("[0-9a-f]{16}", made["id"])
     assert made["token"].startswith("tw_")
     program = guarded.client(Authorization=f"Bearer {made['token']}")
     assert program.get("me").json()["role"] == "viewer"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from datetime import datetime
-from secrets import token_urlsafe
+from secrets import token_hex, token_urlsafe
 from typing import Any, NamedTuple
 
 from tickwork.errors import ConflictError, InvalidInputError, NotFoundError
@@ -266,7 +266,8 @@ class Accounts:
             raise InvalidInputError("`expires_at` is not after now")
         secret = _TOKEN + token_urlsafe(32)
         data = {
-            "id": token_urlsafe(9),
+            # Not urlsafe, which may begin with a dash: on the command line that is an option.
+            "id": token_hex(8),
             "user": user,
             "name": name,
             "role": role.value,
