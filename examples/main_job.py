@@ -41,22 +41,20 @@ class Narrator:
         late = started - event.fire_time if started and event.fire_time else None
         line += f"{_late(late):>10} late  " if late is not None else f"{'':17}"
         outcome = event.error or event.reason or event.result or ""
-        print(f"{line}{outcome}".rstrip(), flush=True)
+        told = [f"{line}{outcome}".rstrip()]
         if event.fire_time is not None:
-            self._account(event)
+            told += self._account(event)
+        print("\n".join(told), flush=True)  # at once: others print as well
 
-    def _account(self, event: RunEvent) -> None:
+    def _account(self, event: RunEvent) -> list[str]:
         """Say which fire times of the time in between a run stands for, if for any."""
         run = scheduler.get_run(event.run_id)
         first, last = run.first_fire_time, run.last_fire_time
         # One for the very moment of the start may stand for those before it as well.
         if first is None or last is None or first >= self.since:
-            return
+            return []
         if isinstance(event, RunTakenOver):
-            print(
-                f"{'':10}-> was under way when its process died; will be executed again", flush=True
-            )
-            return
+            return [f"{'':10}-> was under way when its process died; will be executed again"]
         if not run.started_at:
             how = "recorded, not executed"
         elif event.attempt > 1:
@@ -65,7 +63,7 @@ class Narrator:
             how = "folded into this one run" if run.fire_count > 1 else "executed late"
         what = "1 fire time" if run.fire_count == 1 else f"{run.fire_count} fire times"
         span = _clock(first) if run.fire_count == 1 else f"{_clock(first)} to {_clock(last)}"
-        print(f"{'':10}-> from before this start: {what} ({span}), {how}", flush=True)
+        return [f"{'':10}-> from before this start: {what} ({span}), {how}"]
 
 
 def main() -> None:

@@ -254,14 +254,15 @@ def test_people_log_in_and_out_and_viewers_only_look(guarded_store: Shop, window
 
 def test_the_theme_is_chosen_and_stays(store: Shop, window: Open) -> None:
     page = window(store, color_scheme="light").go("/nodes")
-    background = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(background)
+    body = page.locator("body")
+    light = "rgb(246, 247, 249)"
+    expect(body).to_have_css("background-color", light)
     page.get_by_role("button", name="Theme: auto").click()
     expect(page.get_by_role("button", name="Theme: light")).to_be_visible()
-    assert page.evaluate(background) == light
+    expect(body).to_have_css("background-color", light)
     page.get_by_role("button", name="Theme: light").click()
     expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
-    assert page.evaluate(background) != light
+    expect(body).to_have_css("background-color", "rgb(18, 20, 24)")
     assert page.url.endswith("/nodes")
 
 
