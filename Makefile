@@ -10,8 +10,9 @@ MAKEFLAGS += --no-print-directory
 run: .venv/.installed  ## example tasks and the service, until Ctrl-C or for TICKWORK_RUN_SECONDS
 	$(BIN)/python -m examples.main_job
 
+# Two workers, since most tests wait for servers and processes; what is named is one plain process.
 test: .venv/.installed  ## one file: make test ARGS=tests/unit/test_cron.py
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
 
 check:  ## exactly what CI runs
 	$(MAKE) lint

@@ -5,6 +5,7 @@ A check must say of the same tree the same thing. `TICKWORK_RANDOM=1` looks for 
 Each server is started when the first test asks for it, and is all tests' own for the whole run, so
 tests take a place of their own in it. `TICKWORK_TEST_POSTGRES_URL` and the like point to another.
 Where a server isn't to be had its tests are skipped; with `TICKWORK_REQUIRE_ALL=1` a skip fails.
+With several workers (`pytest -n 2`) each has servers of its own.
 """
 
 import os
@@ -23,6 +24,8 @@ settings.register_profile("same", derandomize=True, database=None)
 settings.register_profile("new")
 settings.load_profile("new" if os.environ.get("TICKWORK_RANDOM") else "same")
 
+_WITH_PROCESSES = ("tests/cluster/", "tests/web/")
+"""Tests with several processes and real clocks, of which no two run at the same time."""
 _REQUIRE_ALL = os.environ.get("TICKWORK_REQUIRE_ALL", "0") not in {"", "0"}
 
 
@@ -102,6 +105,34 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scheduler.connect()
     scheduler.close()
     return file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker of `pytest -n 2` a file at a time, and one of them all with processes."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # its package has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return (
+                "processes" if nodeid.startswith(_WITH_PROCESSES) else super()._split_scope(nodeid)
+            )
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let each report reach the first process: what a test logged may be no proper text."""
+    return _proper((yield))
+
+
+def _proper(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_proper(name): _proper(each) for name, each in value.items()}
+    return type(value)(map(_proper, value)) if isinstance(value, list | tuple) else value
 
 
 def _refused(report: Any) -> Any:

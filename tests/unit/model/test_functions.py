@@ -364,7 +364,6 @@ class TestKinds:
             AsyncCallable.method,
             mock.AsyncMock(),
         ],
-        ids=repr,
     )
     def test_coroutine_callables(self, function: Callable[..., Any]) -> None:
         assert is_coroutine_callable(function)
@@ -382,7 +381,6 @@ class TestKinds:
     @pytest.mark.parametrize(
         "function",
         [send_report, AsyncCallable, async_generator, generator, print, shop, mock.MagicMock()],
-        ids=repr,
     )
     def test_others_are_not(self, function: Callable[..., Any]) -> None:
         assert not is_coroutine_callable(function)
