@@ -1,6 +1,7 @@
 """Filters, sorting and pages over records that are at hand: what queries mean."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from tickwork.errors import InvalidInputError
@@ -14,6 +15,7 @@ __all__ = [
     "TELLING",
     "fits",
     "is_failing",
+    "looked_at",
     "matching_tasks",
     "page_of_tasks",
     "sort_of",
@@ -109,13 +111,23 @@ def fits(run: RunRecord, query: RunQuery) -> bool:
     return (
         (query.states is None or run.state in query.states)
         and (query.source is None or run.source is query.source)
+        and (query.suspect is None or run.suspect is query.suspect)
         and (query.since_us is None or run.created_us >= query.since_us)
         and (query.until_us is None or run.created_us <= query.until_us)
     )
 
 
+def looked_at(newest: Iterable[RunRecord], query: RunQuery) -> Iterator[RunRecord]:
+    """Yield those of a task's, or of all, runs that a query looks at; the newest come first."""
+    until_us = query.until_us
+    made = (run for run in newest if until_us is None or run.created_us <= until_us)
+    return islice(made, query.among)
+
+
 def _matches(task: TaskRecord, query: TaskQuery) -> bool:
     if query.state is not None and task.state is not query.state:
+        return False
+    if query.ids is not None and task.id not in query.ids:
         return False
     if query.due_before_us is not None and not _is_late(task, query.due_before_us):
         return False

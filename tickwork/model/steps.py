@@ -382,10 +382,11 @@ class TaskQuery:
     `next_run_time` or `created_at`, with `-` in front for descending; tasks without the value come
     last, equal ones in the order of their ids.
 
-    `due_before_us` asks for scheduled tasks that are due before an instant, `failing` for those
-    whose last run failed (or, with False, didn't). `after` says where the page before ended: what
-    its last task is sorted by (`None` where that is missing), and its id. Whoever goes from page to
-    page by it meets each task once that is there all the time and keeps its place.
+    `ids` asks for the tasks of these ids, `due_before_us` for scheduled ones that are due before an
+    instant, `failing` for those whose last run failed (or, with False, didn't). `after` says where
+    the page before ended: what its last task is sorted by (`None` where that is missing), and its
+    id. Whoever goes from page to page by it meets each task once that is there all the time and
+    keeps its place.
     """
 
     state: ScheduleState | None = None
@@ -401,6 +402,7 @@ class TaskQuery:
     due_before_us: int | None = None
     failing: bool | None = None
     after: tuple[str | int | None, str] | None = None
+    ids: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,9 +410,12 @@ class RunQuery:
     """Which runs to list, newest first: all conditions must hold, None means any.
 
     Instants are compared with the creation of the run, with which its id begins: the newest run has
-    the greatest id. `before` says where the page before ended: when its last run was created, and
-    the id of that. Whoever goes from page to page by it meets each run once that is there all the
-    time.
+    the greatest id. `suspect` asks for runs that were under way when their node died, and are
+    executed again one at a time (or, with False, for all others). `before` says where the page
+    before ended: when its last run was created, and the id of that. Whoever goes from page to page
+    by it meets each run once that is there all the time. `among` says how many runs to look at, for
+    a page or to count them: the newest of the task that were made until `until_us`, from `before`
+    on. Whatever is older isn't found.
     """
 
     task_id: str | None = None
@@ -421,3 +426,5 @@ class RunQuery:
     limit: int = 100
     offset: int = 0
     before: tuple[int, str] | None = None
+    suspect: bool | None = None
+    among: int | None = None

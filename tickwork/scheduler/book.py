@@ -7,7 +7,7 @@ store. Connecting writes them; from then on every call is one step of a store.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ __all__ = ["Book"]
 logger = logging.getLogger("tickwork.scheduler")
 
 _REPORTED = 1_000
+_NAMED = 500
 _DECLARED_FIELDS = tuple(each.name for each in fields(Definition))
 
 
@@ -531,15 +532,23 @@ class Book:
         self, runs: Iterable[tuple[RunRecord, str]]
     ) -> dict[str, Definition | Unreadable | None]:
         """Return the definitions of runs by their ids: their own, or those of their tasks now."""
-        tasks: dict[tuple[str, str], Definition | Unreadable | None] = {}
-        found: dict[str, Definition | Unreadable | None] = {}
+        runs = list(runs)
+        ids: dict[str, dict[str, None]] = {}
         for run, store in runs:
-            key = store, run.task_id
-            if run.definition is None and key not in tasks:
-                task = self.reader(store).get_task(run.task_id)
-                tasks[key] = None if task is None else task.definition
-            found[run.id] = run.definition or tasks[key]
-        return found
+            if run.definition is None:
+                ids.setdefault(store, {})[run.task_id] = None
+        tasks = {
+            (store, task.id): task.definition
+            for store, some in ids.items()
+            for task in self._named(store, list(some))
+        }
+        return {run.id: run.definition or tasks.get((store, run.task_id)) for run, store in runs}
+
+    def _named(self, store: str, ids: Sequence[str]) -> Iterator[TaskRecord]:
+        """Yield the tasks of these ids that are there, many of them at a time."""
+        for start in range(0, len(ids), _NAMED):
+            some = frozenset(ids[start : start + _NAMED])
+            yield from self.reader(store).find_tasks(TaskQuery(ids=some, limit=len(some)))
 
     def runs(self, stores: Iterable[str], query: RunQuery) -> list[tuple[RunRecord, str]]:
         """Return the newest runs of some stores."""

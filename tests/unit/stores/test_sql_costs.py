@@ -258,6 +258,15 @@ PAGES: dict[str, Callable[[Bench], object]] = {
 }
 
 
+OF_ONE_PAGE = (
+    "MATERIALIZE page",
+    "SCAN page",
+    "SEARCH tickwork_tasks USING INDEX sqlite_autoindex_tickwork_tasks_1 (id=?)",
+    "USE TEMP B-TREE FOR ORDER BY",
+)
+"""How the tasks of a page are read and put in order, once it is known which these are."""
+
+
 def test_pages_go_along_an_index_from_where_the_last_one_ended(crowded: Place) -> None:
     store = crowded.bench.store
     assert isinstance(store, SQLStore)
@@ -266,6 +275,9 @@ def test_pages_go_along_an_index_from_where_the_last_one_ended(crowded: Place) -
             look(crowded.bench)
         # Of those that are due at the same instant, the ids are sorted.
         found = [each for each in plans(crowded, sent) if "RIGHT PART" not in each]
+        if "MATERIALIZE page" in found:
+            for each in OF_ONE_PAGE:
+                found.remove(each)
         assert len(found) == 1, name
         assert re.match(r"SEARCH tickwork_\w+ USING (COVERING )?INDEX \w+ \(\w+[<>=]", found[0]), (
             found

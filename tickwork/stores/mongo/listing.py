@@ -33,6 +33,9 @@ _SORTS = {"id": "_id", "name": "name", "next_run_time": "due_us", "created_at": 
 _THERE: Document = {"gone": {"$exists": False}}
 _TELLS: Document = {"state": {"$in": sorted(state.value for state in TELLING)}}
 _EVERY = 2**62
+_NEWEST = [("_id", -1)]
+"""Ids of runs begin with the time of their creation."""
+
 _SCHEDULED, _FINISHED = ScheduleState.SCHEDULED.value, ScheduleState.FINISHED.value
 _SHOWN_AS: Mapping[str, Document] = {
     _SCHEDULED: {"$or": [{"state": _SCHEDULED}, {"state": _FINISHED, "outbox.planned": True}]},
@@ -152,6 +155,8 @@ def _wanted(query: TaskQuery) -> Document:
     }
     wanted: Document = {name: value for name, value in equal.items() if value is not None}
     wanted |= _THERE
+    if query.ids is not None:
+        wanted["_id"] = {"$in": sorted(query.ids)}
     if query.state is not None:
         state = query.state.value
         wanted["$and"] = [_SHOWN_AS.get(state, {"state": state})]
@@ -175,18 +180,25 @@ def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Do a reader's `find_runs`."""
     if not query.limit:
         return []
-    wanted = _wanted_runs(query)
-    if query.before is not None:
-        wanted["_id"] = {"$lt": query.before[1]}
-    # Ids of runs begin with the time of their creation.
-    order = [("_id", -1)]
-    found = session.runs.find(wanted, order=order, limit=query.limit, offset=query.offset)
+    wanted = _wanted_runs(query) | _looked_at(session, query, query.before)
+    found = session.runs.find(wanted, order=_NEWEST, limit=query.limit, offset=query.offset)
     return [run_of(run, session.codec) for run in found]
+
+
+def _looked_at(session: Session, query: RunQuery, before: tuple[int, str] | None) -> Document:
+    """Return the condition of the runs that are looked at: from which id on, and to which."""
+    ids: Document = {} if before is None else {"$lt": before[1]}
+    if query.among is not None:
+        asked = RunQuery(query.task_id, until_us=query.until_us)
+        those = _wanted_runs(asked) | ({"_id": ids} if ids else {})
+        for beyond in session.runs.find(those, order=_NEWEST, limit=1, offset=query.among):
+            ids["$gt"] = beyond["_id"]
+    return {"_id": ids} if ids else {}
 
 
 def count_runs(session: Session, query: RunQuery) -> int:
     """Do a reader's `count_runs`."""
-    return session.runs.count(_wanted_runs(query))
+    return session.runs.count(_wanted_runs(query) | _looked_at(session, query, None))
 
 
 def _wanted_runs(query: RunQuery) -> Document:
@@ -197,6 +209,8 @@ def _wanted_runs(query: RunQuery) -> Document:
         wanted["state"] = {"$in": sorted(each.value for each in query.states)}
     if query.source is not None:
         wanted["source"] = query.source.value
+    if query.suspect is not None:
+        wanted["suspect"] = query.suspect
     between = {"$gte": query.since_us, "$lte": query.until_us}
     created = {operator: at_us for operator, at_us in between.items() if at_us is not None}
     if created:

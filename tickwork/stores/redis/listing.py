@@ -1,7 +1,7 @@
 """Reading for people, in Redis, in pieces that hold nobody up.
 
 Tasks are in the order of their ids, runs in that of their creation. For any other order all tasks
-are read, but for those that a label leads to.
+are read, but for those that a label or their ids lead to.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from tickwork.model.listing import (
     TELLING,
     fits,
     is_failing,
+    looked_at,
     matching_tasks,
     page_of_tasks,
     sort_of,
@@ -58,7 +59,7 @@ def get_run(session: Session, run_id: str) -> RunRecord | None:
 def find_tasks(session: Session, query: TaskQuery) -> list[TaskRecord]:
     """Do a reader's `find_tasks`."""
     sort_of(query)
-    if _few(query) is None and query.sort in {"id", "-id"}:
+    if query.ids is None and _few(query) is None and query.sort in {"id", "-id"}:
         return _in_order(session, query)
     return _in_another_order(session, query)
 
@@ -101,8 +102,16 @@ def _last_states(session: Session, tasks: Sequence[TaskRecord]) -> dict[str, Run
 
 def _pages(session: Session, query: TaskQuery) -> Iterator[list[TaskRecord]]:
     """Yield the tasks that may be meant, so many at a time, in no order that matters."""
+    if query.ids is not None:
+        return _named(session, sorted(query.ids))
     label = _few(query)
     return _all(session) if label is None else _labelled(session, label)
+
+
+def _named(session: Session, ids: Sequence[str]) -> Iterator[list[TaskRecord]]:
+    for start in range(0, len(ids), _PIECE):
+        tasks = session.tasks(list(map(word, ids[start : start + _PIECE])))
+        yield [kept.record for kept in tasks.values()]
 
 
 def _labelled(session: Session, label: str) -> Iterator[list[TaskRecord]]:
@@ -155,7 +164,8 @@ def _all(
 def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
     """Do a reader's `find_runs`."""
     before = None if query.before is None else query.before[1]
-    wanted = (run for run in _newest(session, query.task_id, before) if fits(run, query))
+    newest = looked_at(_newest(session, query.task_id, before), query)
+    wanted = (run for run in newest if fits(run, query))
     return list(islice(wanted, query.offset, query.offset + query.limit))
 
 
@@ -165,7 +175,7 @@ def count_runs(session: Session, query: RunQuery) -> int:
         task = "" if query.task_id is None else word(query.task_id)
         [number] = session.server.run("runs", task)
         return int(number)
-    return sum(fits(run, query) for run in _newest(session, query.task_id))
+    return sum(fits(run, query) for run in looked_at(_newest(session, query.task_id), query))
 
 
 def _newest(

@@ -2,11 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
 from tickwork.model.definition import Definition
-from tickwork.model.listing import TELLING, fits, matching_tasks, page_of_tasks
+from tickwork.model.listing import TELLING, fits, looked_at, matching_tasks, page_of_tasks
 from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import RunRecord, TaskRecord
 from tickwork.model.steps import PruneRequest, RunQuery, TaskQuery
@@ -17,12 +18,19 @@ __all__ = ["count_runs", "count_tasks", "prune", "runs", "tasks"]
 
 def tasks(shelves: Shelves, query: TaskQuery) -> list[TaskRecord]:
     """Return the tasks of a page."""
-    return page_of_tasks(shelves.tasks.values(), query, partial(_last_state, shelves))
+    return page_of_tasks(_meant(shelves, query), query, partial(_last_state, shelves))
 
 
 def count_tasks(shelves: Shelves, query: TaskQuery) -> int:
     """Do a reader's `count_tasks`."""
-    return len(matching_tasks(shelves.tasks.values(), query, partial(_last_state, shelves)))
+    return len(matching_tasks(_meant(shelves, query), query, partial(_last_state, shelves)))
+
+
+def _meant(shelves: Shelves, query: TaskQuery) -> Iterable[TaskRecord]:
+    """Return the tasks among which those of a query are."""
+    if query.ids is None:
+        return shelves.tasks.values()
+    return [task for each in query.ids if (task := shelves.tasks.get(each)) is not None]
 
 
 def _last_state(shelves: Shelves, task: TaskRecord) -> RunState | None:
@@ -43,6 +51,8 @@ def runs(shelves: Shelves, query: RunQuery) -> Iterable[RunRecord]:
 
 def count_runs(shelves: Shelves, query: RunQuery) -> int:
     """Do a reader's `count_runs`."""
+    if query.among is not None:
+        return sum(1 for _ in _newest(shelves, replace(query, before=None)))
     return sum(fits(run, query) for run in _kept(shelves, query).values())
 
 
@@ -56,7 +66,8 @@ def _newest(shelves: Shelves, query: RunQuery) -> Iterator[RunRecord]:
     ids = sorted(kept)
     if query.before is not None:
         del ids[bisect_left(ids, query.before[1]) :]
-    return (run for run in map(kept.__getitem__, reversed(ids)) if fits(run, query))
+    newest = map(kept.__getitem__, reversed(ids))
+    return (run for run in looked_at(newest, query) if fits(run, query))
 
 
 def prune(shelves: Shelves, request: PruneRequest) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Dialect, Inspector, make_url
 
 from tickwork.errors import InvalidInputError
 from tickwork.stores.sql.migration import MIGRATIONS, current_version, upgrade
-from tickwork.stores.sql.schema import HEAD, tables
+from tickwork.stores.sql.schema import HEAD, indexes_of, tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -60,12 +60,12 @@ def schema_state(store: SQLStore) -> SchemaState:
     database.open()
     try:
         with database.reading() as connection:
-            return _compared(connection, prefix)
+            return _compared(connection, prefix, some=database.backend.indexes_some)
     finally:
         database.close()
 
 
-def _compared(connection: Connection, prefix: str) -> SchemaState:
+def _compared(connection: Connection, prefix: str, *, some: bool) -> SchemaState:
     version = current_version(connection, prefix)
     if version != HEAD:
         return SchemaState(version, HEAD)
@@ -77,7 +77,8 @@ def _compared(connection: Connection, prefix: str) -> SchemaState:
             no_tables.append(table.name)
             continue
         indexes = {each["name"] for each in inspector.get_indexes(table.name)}
-        no_indexes += [str(each.name) for each in table.indexes if each.name not in indexes]
+        wanted = [str(each.name) for each in indexes_of(table, some=some)]
+        no_indexes += [name for name in wanted if name not in indexes]
         columns = {each["name"] for each in inspector.get_columns(table.name)}
         no_columns += [f"{table.name}.{c.name}" for c in table.columns if c.name not in columns]
     found = (tuple(sorted(each)) for each in (no_tables, no_indexes, no_columns))

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     MetaData,
@@ -21,15 +22,41 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    literal_column,
+    true,
 )
 
-__all__ = ["HEAD", "Tables", "tables"]
+from tickwork.model.policies import TERMINAL, RunState
+
+__all__ = ["HEAD", "UNUSUAL", "Tables", "indexes_of", "tables", "unusual"]
 
 HEAD = "0004"
 """The migration that these tables correspond to."""
 
+UNUSUAL = TERMINAL - {RunState.COMPLETED}
+"""How runs end that don't go as planned."""
+
+_ONLY_PARTIAL = "only_partial"
 _ID = 191
 _WORD = 64
+
+
+def unusual(runs: Table) -> ColumnElement[bool]:
+    """Return the condition of the index of unusual runs, for queries that are to use it."""
+    # No parameters: from these a database can't tell which rows are meant.
+    usual: list[ColumnElement[str]] = [
+        literal_column(f"'{word}'") for word in sorted(frozenset(RunState) - UNUSUAL)
+    ]
+    # Not the others by name: SQLite would look for each of them in the index.
+    return runs.c.state.not_in(usual)
+
+
+def indexes_of(table: Table, *, some: bool) -> list[Index]:
+    """Return the indexes that a table has in a database that can (`some`) index some rows.
+
+    Without, those of runs that ended badly would have an entry for each run, and aren't made.
+    """
+    return [each for each in table.indexes if some or not each.info.get(_ONLY_PARTIAL)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +154,7 @@ def _tasks(metadata: MetaData, prefix: str) -> Table:
         sqlite_where=waits,
         postgresql_where=waits,
     )
+    _some(f"{prefix}ix_tasks_streak", table.c.streak > literal_column("0"), table.c.id)
     return table
 
 
@@ -201,7 +229,17 @@ def _runs(metadata: MetaData, prefix: str) -> Table:
     order = (table.c.rank, table.c.gated_us)
     _partial(prefix, "runs_awaited_key", table.c.awaited_key, after=order)
     _partial(prefix, "runs_expires", table.c.expires_us)
+    # What succeeds is in none of these.
+    columns = (table.c.state, table.c.id, table.c.task_id)
+    _some(f"{prefix}ix_runs_unusual", unusual(table), *columns)
+    _some(f"{prefix}ix_runs_suspect", table.c.suspect.is_(true()), table.c.id)
     return table
+
+
+def _some(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> None:
+    """Index the rows that meet a condition, if a database can leave out the others."""
+    info = {_ONLY_PARTIAL: True}
+    Index(name, *columns, info=info, sqlite_where=condition, postgresql_where=condition)
 
 
 def _partial(

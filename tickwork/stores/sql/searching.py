@@ -1,4 +1,4 @@
-"""Pages of tasks and runs, and how many there are on all of them, in SQL.
+"""Pages of tasks, and how many there are on all of them, in SQL; for runs see `histories`.
 
 A page goes along an index where there is one for its order: by id, and by the time at which tasks
 are due. Those that are due at no time come last, and are asked for when a page gets so far: to sort
@@ -19,20 +19,22 @@ from sqlalchemy import (
     and_,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
-    union_all,
+    union,
 )
 
 from tickwork.model.listing import FAILURES, TELLING, sort_of
-from tickwork.model.policies import TERMINAL, RunState, ScheduleState
-from tickwork.model.records import RunRecord, TaskRecord
-from tickwork.model.steps import RunQuery, TaskQuery
-from tickwork.stores.sql.rows import run_of, task_of
+from tickwork.model.policies import RunState, ScheduleState
+from tickwork.model.records import TaskRecord
+from tickwork.model.steps import TaskQuery
+from tickwork.stores.sql.rows import task_of
+from tickwork.stores.sql.schema import unusual
 from tickwork.stores.sql.session import Session
 
-__all__ = ["count_runs", "count_tasks", "find_runs", "find_tasks"]
+__all__ = ["count_tasks", "find_tasks"]
 
 _SORTS = {"id": "id", "name": "name", "next_run_time": "due_us", "created_at": "created_us"}
 
@@ -79,15 +81,24 @@ class _Pages:
 
     def having(self, connection: Connection) -> list[Row[Any]]:
         """Read what is on the page of the tasks that have the value."""
-        column, after = self._column, self._query.after
+        after = self._query.after
         if after is not None and after[0] is None:
             return []
-        order = [column.desc() if self._descending else column.asc()]
-        if column is not self._id:
-            order.append(self._id.asc())
         beyond = [] if after is None else [self._is_beyond(*after)]
-        page = self._page.where(*self._first, *beyond).order_by(*order)
-        return list(connection.execute(page.offset(self._query.offset)).all())
+        page = self._sorted(*self._first, *beyond)
+        return list(connection.execute(page).all())
+
+    def _sorted(self, *wanted: _Condition) -> Select[Any]:
+        """Return the page's part of what is wanted; what isn't on it isn't sorted as a whole."""
+        tasks, column = self._session.tables.tasks, self._column
+        order = [column.desc() if self._descending else column.asc()]
+        if column is self._id:
+            return self._page.where(*wanted).order_by(*order).offset(self._query.offset)
+        order.append(self._id.asc())
+        page = select(self._id).where(*wanted).order_by(*order)
+        page = page.limit(self._query.limit).offset(self._query.offset)
+        ids = page.subquery("page")
+        return select(tasks).join(ids, ids.c.id == self._id).order_by(*order)
 
     def _is_beyond(self, value: Any, task_id: str) -> _Condition:
         column, down = self._column, self._descending
@@ -148,9 +159,14 @@ def _wanted(session: Session, query: TaskQuery) -> list[_Condition]:
     if query.due_before_us is not None:
         late = tasks.c.due_us < query.due_before_us
         wanted += [tasks.c.state == ScheduleState.SCHEDULED.value, late]
+    if query.ids is not None:
+        wanted.append(tasks.c.id.in_(sorted(query.ids)))
     if query.failing is not None:
         fails = _fails(session)
         wanted.append(fails if query.failing else not_(fails))
+    if query.failing and session.database.backend.indexes_some:
+        # Few ever failed; it is among them that the last run of each is looked at.
+        wanted.append(tasks.c.id.in_(_may_fail(session)))
     return wanted
 
 
@@ -172,53 +188,17 @@ def _fails(session: Session) -> _Condition:
     return or_(tasks.c.streak > 0, func.coalesce(last, "").in_(_words(FAILURES)))
 
 
+def _may_fail(session: Session) -> CompoundSelect[Any]:
+    """Return a query, by indexes, for the ids of all tasks that fail, and of some that did once."""
+    tasks, runs = session.tables.tasks.alias("streaks"), session.tables.runs
+    in_a_row = select(tasks.c.id).where(tasks.c.streak > literal_column("0"))
+    # Each once: PostgreSQL has a better idea then how many there are.
+    failed = select(runs.c.task_id).where(runs.c.state.in_(_words(FAILURES)))
+    if session.database.engine.dialect.name == "sqlite":
+        # PostgreSQL sees by itself that this follows, and would take both for much rarer than one.
+        failed = failed.where(unusual(runs))
+    return union(in_a_row, failed)
+
+
 def _words(states: frozenset[RunState]) -> list[str]:
     return sorted(state.value for state in states)
-
-
-def find_runs(session: Session, query: RunQuery) -> list[RunRecord]:
-    """Do a reader's `find_runs`."""
-    runs = session.tables.runs
-    # Ids of runs begin with the time of their creation.
-    page = select(*session.run).where(*_wanted_of_runs(session, query)).order_by(runs.c.id.desc())
-    if query.before is not None:
-        page = page.where(runs.c.id < query.before[1])
-    with session.database.reading() as connection:
-        rows = connection.execute(page.limit(query.limit).offset(query.offset)).all()
-        return [run_of(row, session.environment.codec) for row in rows]
-
-
-def count_runs(session: Session, query: RunQuery) -> int:
-    """Do a reader's `count_runs`."""
-    wanted = _wanted_of_runs(session, query)
-    counted = select(func.count()).select_from(session.tables.runs).where(*wanted)
-    with session.database.reading() as connection:
-        return int(connection.execute(counted).scalar_one())
-
-
-def _not_over(session: Session) -> CompoundSelect[Any]:
-    """Return a query for the ids of runs that aren't over, among them few others, by indexes.
-
-    Each of these is leased, available, queued behind others of its task, or waits for its key.
-    """
-    runs = session.tables.runs
-    marks = runs.c.node, runs.c.available_us, runs.c.queued_us, runs.c.awaited_key
-    return union_all(*(select(runs.c.id).where(mark.is_not(None)) for mark in marks))
-
-
-def _wanted_of_runs(session: Session, query: RunQuery) -> list[_Condition]:
-    runs = session.tables.runs
-    wanted: list[_Condition] = []
-    if query.task_id is not None:
-        wanted.append(runs.c.task_id == query.task_id)
-    if query.states is not None:
-        wanted.append(runs.c.state.in_(_words(query.states)))
-        if query.task_id is None and not query.states & TERMINAL:
-            wanted.append(runs.c.id.in_(_not_over(session)))
-    if query.source is not None:
-        wanted.append(runs.c.source == query.source.value)
-    if query.since_us is not None:
-        wanted.append(runs.c.created_us >= query.since_us)
-    if query.until_us is not None:
-        wanted.append(runs.c.created_us <= query.until_us)
-    return wanted

@@ -35,6 +35,7 @@ from tickwork.stores.sql import (
     documents,
     editing,
     finishing,
+    histories,
     leasing,
     listing,
     locks,
@@ -211,13 +212,13 @@ class SQLStore(ScheduleLocks):
         return self._take(listing.get_run, run_id)
 
     def find_runs(self, query: RunQuery) -> list[RunRecord]:
-        return self._take(searching.find_runs, query)
+        return self._take(histories.find_runs, query)
 
     def count_tasks(self, query: TaskQuery) -> int:
         return self._take(searching.count_tasks, query)
 
     def count_runs(self, query: RunQuery) -> int:
-        return self._take(searching.count_runs, query)
+        return self._take(histories.count_runs, query)
 
     def nodes(self) -> list[NodeRecord]:
         return self._take(listing.nodes)

@@ -20,6 +20,7 @@ from tickwork.testing.store_contract.nodes import NodesContract
 from tickwork.testing.store_contract.paging import PagingContract
 from tickwork.testing.store_contract.planning import PlanningContract
 from tickwork.testing.store_contract.reading import PruningContract, ReadingContract
+from tickwork.testing.store_contract.seeking import SeekingContract
 from tickwork.testing.store_contract.values import ValuesContract
 
 __all__ = ["Bench", "StoreCase", "StoreComparison", "StoreContract"]
@@ -38,6 +39,7 @@ class StoreContract(
     KeepingContract,
     ReadingContract,
     PagingContract,
+    SeekingContract,
     PruningContract,
     ValuesContract,
     ConcurrencyContract,

@@ -1,4 +1,4 @@
-"""Create documents."""
+"""Create documents, and index what didn't go well."""
 
 from typing import Any
 
@@ -23,6 +23,27 @@ def upgrade() -> None:
         expires = sa.column("expires_us").is_not(None)
         columns = ["expires_us"]
         op.create_index(index, table, columns, sqlite_where=expires, postgresql_where=expires)
+    if op.get_bind().dialect.name in {"sqlite", "postgresql"}:
+        _index_trouble(prefix)
+
+
+def _index_trouble(prefix: str) -> None:
+    """Index some rows; MySQL would index all, which isn't worth it."""
+    state: sa.ColumnClause[str] = sa.column("state", sa.String)
+    usual = ["completed", "pending", "running"]
+    suspect: sa.ColumnClause[bool] = sa.column("suspect", sa.Boolean)
+    for table, name, columns, condition in (
+        ("tasks", "streak", ["id"], sa.text("streak > 0")),
+        ("runs", "unusual", ["state", "id", "task_id"], state.not_in(usual)),
+        ("runs", "suspect", ["id"], suspect.is_(sa.true())),
+    ):
+        op.create_index(
+            f"{prefix}ix_{table}_{name}",
+            f"{prefix}{table}",
+            columns,
+            sqlite_where=condition,
+            postgresql_where=condition,
+        )
 
 
 def _word(length: int) -> sa.types.TypeEngine[str]:
