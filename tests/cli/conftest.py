@@ -58,8 +58,14 @@ def tickwork(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Tickwork:
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a store on whose tasks a scheduler worked for the three hours before `NOW`."""
     file = tmp_path_factory.mktemp("history") / "tasks.db"
+    fill_store(f"sqlite:///{file}")
+    return file
+
+
+def fill_store(url: str) -> None:
+    """Have a scheduler work on a store for the three hours before `NOW`."""
     clock = ManualClock(datetime.fromisoformat("2026-11-23T07:00:00+01:00"))
-    with SteppedScheduler(f"sqlite:///{file}", clock=clock) as scheduler:
+    with SteppedScheduler(url, clock=clock) as scheduler:
         scheduler.add_task(
             greet, "interval", hours=1, id="greet", args=["Ada"], kwargs={"times": 2}, tags=["mail"]
         )
@@ -69,7 +75,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         scheduler.add_task(report, "date", run_at="2027-01-01", id="new-year", paused=True)
         scheduler.advance(hours=3)
-    return file
 
 
 @pytest.fixture

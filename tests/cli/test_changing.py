@@ -12,7 +12,9 @@ def test_pause_and_resume_tell_where_the_task_stands(tickwork: Tickwork, store: 
     assert tickwork("pause", *where, "--reason", "holiday") == (
         0, "greet is paused: holiday.\n", ""
     )  # fmt: skip
-    assert "  because       holiday\n" in tickwork("show", *where).out
+    shown = tickwork("show", *where).out
+    assert "  because       holiday\n" in shown
+    assert "  paused by     " in shown
     assert tickwork("resume", *where) == (
         0, "greet is scheduled, next at 2026-11-23 11:00:00 +01:00 (in 1 h).\n", ""
     )  # fmt: skip
@@ -27,6 +29,7 @@ def test_pause_and_resume_answer_with_the_snapshot(tickwork: Tickwork, store: st
         info = scheduler.get_task_info("greet").model_dump(mode="json")
     # Values that might be secrets aren't told by what changes a task.
     info |= {"args": ["(hidden)"], "hidden": ["args[0]"], "timezone": None}
+    info |= {"paused_by": None, "paused_at": None}
     assert resumed == info | {"trigger": resumed["trigger"]}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Tickwork
 from tickwork import errors
+from tickwork.cli.client import shown
 from tickwork.cli.failures import exit_code_of
 
 COMMANDS = [
@@ -128,3 +129,33 @@ def test_our_own_mistakes_are_one_line_too(
     assert tickwork("tasks", "--store", store) == (
         70, "", "tickwork: unexpected ZeroDivisionError: oh (TICKWORK_TRACEBACK=1 shows where)\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("sqlite:///tasks.db", "sqlite:///tasks.db"),
+        ("redis://:p@ss@host:6379/0", "redis://:***@host:6379/0"),
+        (
+            "postgresql+psycopg://ada:p/w@host/shop?prefix=x",
+            "postgresql+psycopg://ada:***@host/shop",
+        ),
+        ("postgresql://ada@/shop?host=/tmp/socket", "postgresql://ada@/shop"),
+        ("mongodb://ada:p?w@one:1,two:2/shop", "mongodb://ada:***@one:1,two:2/shop"),
+        ("mysql+pymysql://host:3306/shop", "mysql+pymysql://host:3306/shop"),
+    ],
+)
+def test_passwords_of_stores_are_shown_to_nobody(url: str, seen: str) -> None:
+    assert shown(url) == seen
+
+
+def test_moments_that_are_none_are_told_how_to_say_them(tickwork: Tickwork, store: str) -> None:
+    said = tickwork("runs", "--since", "yesterday", "--store", store)
+    assert (said.exit_code, said.out) == (2, "")
+    assert "'yesterday' is no moment; say 2026-12-24T18:00, or a distance such as 90s" in said.err
+    assert tickwork("runs", "--since", "900000d", "--store", store).err == (
+        "tickwork: '900000d' is too far away\n"
+    )
+    assert tickwork("doctor", "--stuck-after", "soon", "--store", store).err == (
+        "tickwork: 'soon' is no duration; say it as 90s, 15m, 2h or 7d\n"
+    )

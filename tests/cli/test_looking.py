@@ -1,17 +1,20 @@
 """Listing and showing: exact text for people, the API's own JSON for programs."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.cli import chores
 from tests.cli.conftest import Tickwork
 from tickwork import Scheduler
 from tickwork.cli.terminal import Terminal
 from tickwork.service.actors import Actor
-from tickwork.service.operations import Operations
+from tickwork.service.operations import Operations, runs
 from tickwork.service.roles import Role
 from tickwork.service.rules import Rules
 from tickwork.testing import ManualClock, SteppedScheduler
@@ -141,6 +144,37 @@ def test_runs_are_filtered(tickwork: Tickwork, store: str) -> None:
     assert len(json.loads(tickwork("runs", "--store", store, "--json", *both).out)) == 5
 
 
+def _suspect(number: int) -> None:
+    """Have that many of the runs be such as a node died of."""
+    with closing(sqlite3.connect("tasks.db", isolation_level=None)) as connection:
+        some = "SELECT id FROM tickwork_runs WHERE task_id = 'greet' ORDER BY id LIMIT ?"
+        connection.execute(f"UPDATE tickwork_runs SET suspect = 1 WHERE id IN ({some})", [number])  # noqa: S608
+
+
+def test_runs_during_which_a_node_died_are_found(tickwork: Tickwork, store: str) -> None:
+    asked = ("runs", "--store", store, "--suspect")
+    assert tickwork(*asked).out == "sqlite:///tasks.db has no runs like that.\n"
+    _suspect(2)
+    times = [run["started_at"] for run in json.loads(tickwork(*asked, "--json").out)]
+    assert times == ["2026-11-23T08:00:00Z", "2026-11-23T07:00:00Z"]
+    assert (
+        tickwork(*asked, "--status", "failed").out == "sqlite:///tasks.db has no runs like that.\n"
+    )
+
+
+def test_runs_are_looked_for_as_far_back_as_it_takes(
+    tickwork: Tickwork, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ("runs", "--store", store, "--source", "scheduled")
+    before = tickwork(*every)
+    monkeypatch.setattr(runs, "_LOOKED_AT", 2)
+    assert before.out == RUNS
+    assert tickwork(*every) == before
+    assert tickwork(*every, "--limit", "5").out.splitlines()[-1].startswith("These are the first 5")
+    none = tickwork("runs", "--store", store, "--source", "manual")
+    assert none.out == "sqlite:///tasks.db has no runs like that.\n"
+
+
 def test_a_cut_list_says_so(tickwork: Tickwork, store: str) -> None:
     assert tickwork("runs", "--store", store, "--limit", "5").out.splitlines()[-1] == (
         "These are the first 5 runs; --limit shows more."
@@ -227,3 +261,20 @@ def test_looking_starts_no_scheduler_and_changes_nothing(tickwork: Tickwork, sto
         assert tickwork(*command, *where).exit_code == 0
     with Scheduler(store).connect() as scheduler:
         assert (scheduler.get_tasks(), scheduler.get_runs(), scheduler.nodes()) == before
+
+
+def test_what_would_control_the_terminal_or_flood_it_is_made_visible(
+    tickwork: Tickwork, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/odd.db"
+    name, long = "a\x1b[2J\nb", "x" * 100_000
+    with Scheduler(url).connect() as scheduler:
+        scheduler.add_task(chores.greet, "interval", hours=1, id=name, args=[long])
+    first, second = tickwork("tasks", "--store", url).out.splitlines()
+    assert (first.split()[0], second.split()[0]) == ("ID", "a␛[2J␊b")
+    said = tickwork("show", name, "--store", url)
+    assert said.out.startswith("a␛[2J\nb\n")
+    assert "… (100,002 characters; --json has all))" in said.out
+    assert len(said.out) < 3_000
+    assert long in tickwork("show", name, "--json", "--store", url).out
+    assert "a␛[2J␊b" in tickwork("top", "--once", "--store", url).out

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -77,6 +78,35 @@ def test_all_of_it_works_on_a_service(tickwork: Tickwork, address: str, terminal
     assert "hourly  " in tickwork("timeline", *where).out
     via = {entry["via"] for entry in json.loads(tickwork("audit", "--json", *where).out)}
     assert via == {"rest"}
+
+
+def test_the_metrics_of_a_service_count_what_it_was_told_to_do(
+    tickwork: Tickwork, address: str
+) -> None:
+    before = _counted(address)
+    for _ in range(3):
+        run = json.loads(tickwork("trigger", "hourly", "--json", "--url", address).out)
+        said = tickwork("log", run["id"], "--follow", "--interval", "0.2", "--url", address)
+        assert said == (0, "", f"Run {run['id']} is completed.\n")
+    after = _counted(address)
+    series = '{store="default",task="hourly"}'
+    ended = '{state="completed",store="default",task="hourly"}'
+    for name in (
+        f"runs_started_total{series}",
+        f"runs_ended_total{ended}",
+        f"run_lateness_seconds_count{series}",
+        f"run_duration_seconds_count{series}",
+    ):
+        assert after[f"tickwork_{name}"] - before.get(f"tickwork_{name}", 0) == 3, name
+    assert after['tickwork_nodes{state="alive",store="default"}'] == 1
+    assert after['tickwork_tasks{state="scheduled",store="default"}'] == 1
+
+
+def _counted(address: str) -> dict[str, float]:
+    with urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310  our own service
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
 
 
 def test_what_is_said_counts_more_than_the_environment(

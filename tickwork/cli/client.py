@@ -1,6 +1,7 @@
 """Connecting to a store that others work on, without firing, and without making one."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from tickwork.interfaces import Clock, Store
 from tickwork.scheduler.scheduler import Scheduler
 from tickwork.wiring import build_store
 
-__all__ = ["Client", "connected", "signing_keys"]
+__all__ = ["Client", "connected", "shown", "signing_keys"]
 
 
 class Client(NamedTuple):
@@ -31,7 +32,8 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
     """
     if not url:
         raise InvalidInputError(
-            "which store? Say --store sqlite:///tasks.db, or set TICKWORK_STORE"
+            "which store? Say --store sqlite:///tasks.db, or set TICKWORK_STORE; this needs the "
+            "store itself, also where a service works on it"
         )
     if url.startswith("memory:"):
         raise InvalidInputError(
@@ -41,7 +43,12 @@ def connected(url: str | None, clock: Clock) -> Iterator[Client]:
     store = build_store(url)
     keys = signing_keys(os.environ.get("TICKWORK_SIGNING_KEYS", ""))
     with Scheduler(store, clock=clock, signing_keys=keys).connect(create=False) as scheduler:
-        yield Client(scheduler, store, url.partition("?")[0])
+        yield Client(scheduler, store, shown(url))
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be seen by everybody: without its password, and its options."""
+    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", url).partition("?")[0]
 
 
 def signing_keys(text: str) -> dict[str, str] | None:

@@ -120,7 +120,12 @@ def _client(where: Where) -> Client:
         raise InvalidInputError(
             f"asking a service needs the package {error.name!r}: pip install 'tickwork[service]'"
         ) from error
-    return Client(where.url or "", where.token)
+    url = where.url or ""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise InvalidInputError(
+            "a service knows programs by tokens, not by a name and password in its URL: say --token"
+        )
+    return Client(url, where.token)
 
 
 def see_working_directory() -> None:

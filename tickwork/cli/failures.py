@@ -25,13 +25,25 @@ from tickwork.service.errors import (
     UnauthenticatedError,
 )
 
-__all__ = ["BROKEN", "EXIT_CODES", "NOTABLE", "UNEXPECTED", "ReportingGroup", "exit_code_of"]
+__all__ = [
+    "BROKEN",
+    "EXIT_CODES",
+    "FAILED",
+    "INTERRUPTED",
+    "NOTABLE",
+    "UNEXPECTED",
+    "ReportingGroup",
+    "exit_code_of",
+]
+
+FAILED = 5
+"""The exit code where a task's own code is at fault."""
 
 EXIT_CODES: tuple[tuple[type[TickworkError], int], ...] = (
     (InvalidInputError, 2),  # as for unknown options
     (NotFoundError, 3),
     (ConflictError, 4),
-    (TaskError, 5),
+    (TaskError, FAILED),
     (StoreError, 75),  # EX_TEMPFAIL: try again later
     (TooManyAttemptsError, 75),
     (UnauthenticatedError, 77),  # EX_NOPERM
@@ -48,6 +60,9 @@ NOTABLE = 10
 
 BROKEN = 11
 """The exit code where it found what doesn't work."""
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended (128 and the number of SIGINT)."""
 
 _TRACEBACK = "TICKWORK_TRACEBACK"
 
@@ -69,6 +84,8 @@ class ReportingGroup(TyperGroup):
         as_json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
         # The one guard of the command line: whatever it is, people get a line and scripts a code.
         except Exception as error:
             if os.environ.get(_TRACEBACK) or _is_control_flow(error, as_json=as_json):
@@ -100,4 +117,7 @@ def _message(error: Exception) -> str:
     format_message = getattr(error, "format_message", None)
     text = str(format_message() if format_message else error).strip()
     # What drivers say goes on for lines; the first one says it.
-    return text.splitlines()[0] if text else "no message"
+    line = text.splitlines()[0] if text else "no message"
+    if isinstance(error, UnauthenticatedError):
+        return f"{line} (here: --token, or TICKWORK_TOKEN)"
+    return line

@@ -25,6 +25,8 @@ def run_filter(  # noqa: PLR0917  what they are, and of when
     source: Source | None,
     since: str | None,
     until: str | None,
+    *,
+    suspect: bool = False,
 ) -> RunFilter:
     """Return which runs are meant."""
     terminal = terminal_of(context)
@@ -33,7 +35,7 @@ def run_filter(  # noqa: PLR0917  what they are, and of when
         for name, text in (("since", since), ("until", until))
         if text is not None
     }
-    words = said(task=task, status=status or None, source=source)
+    words = said(task=task, status=status or None, source=source, suspect=suspect or None)
     return asked(RunFilter, **words, **moments)
 
 

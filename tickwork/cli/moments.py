@@ -72,7 +72,10 @@ def duration_of(text: str) -> timedelta:
     from tickwork.interfaces import Periodic
     from tickwork.wiring import every
 
-    trigger = every(text, {})
+    try:
+        trigger = every(text, {})
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{text!r} is no duration; say it as 90s, 15m, 2h or 7d") from error
     if not isinstance(trigger, Periodic):
         raise InvalidInputError(f"{text!r} is no duration; say it as 90s, 15m, 2h or 7d")
     return trigger.interval
@@ -94,8 +97,16 @@ def moment_of(text: str, now: datetime, zone: tzinfo | None, *, ahead: bool = Fa
         if moment.tzinfo is not None:
             return moment
         return moment.replace(tzinfo=zone) if zone is not None else moment.astimezone()
-    duration = duration_of(text)
-    return now + duration if ahead else now - duration
+    try:
+        duration = duration_of(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"{text!r} is no moment; say 2026-12-24T18:00, or a distance such as 90s, 2h or 7d"
+        ) from error
+    try:
+        return now + duration if ahead else now - duration
+    except OverflowError as error:
+        raise InvalidInputError(f"{text!r} is too far away") from error
 
 
 def zone_named(name: str | None) -> tzinfo | None:

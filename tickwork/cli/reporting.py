@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tickwork.cli.moments import moment_text, seconds_text
-from tickwork.cli.terminal import STATUS_STYLES, Terminal
+from tickwork.cli.terminal import STATUS_STYLES, Terminal, visible
 from tickwork.events import (
     Event,
     RunCancelled,
@@ -67,11 +67,12 @@ class _Lines:
             return
         style = STATUS_STYLES.get(word) or _OTHER_STYLES.get(word, "yellow")
         when = moment_text(event.at, self._terminal.zone)
-        what = getattr(event, "task_id", None) or getattr(event, "store", "")
+        what = str(getattr(event, "task_id", None) or getattr(event, "store", ""))
+        what = visible(what, one_line=True)
         line = Text.assemble(f"{when}  ", (f"{word:<10}", style), f"  {what}")
         details = self._of_run(event) if isinstance(event, RunEvent) else _why(event)
         if details:
-            line.append(f"  {details}")
+            line.append(f"  {visible(details, one_line=True)}")
         self._console.print(line, soft_wrap=True)
 
     def _of_run(self, event: RunEvent) -> str:

@@ -29,6 +29,9 @@ def runs(
         str | None, typer.Option(metavar="WHEN", help="made since: a moment, or 2h ago")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="made before")] = None,
+    suspect: Annotated[
+        bool, typer.Option("--suspect", help="only those during which a node died")
+    ] = False,
     limit: Limit = 20,
     ids: Annotated[bool, typer.Option("--ids", help="with the ids of the runs")] = False,
     as_json: Json = False,
@@ -37,7 +40,7 @@ def runs(
     from tickwork.cli.filters import run_filter
     from tickwork.cli.listing import list_runs
 
-    filters = run_filter(context, task, status, source, since, until)
+    filters = run_filter(context, task, status, source, since, until, suspect=suspect)
     list_runs(context, where, filters, limit, ids=ids, as_json=as_json)
 
 
@@ -52,11 +55,25 @@ def show_run(context: typer.Context, *, where: Where, run_id: RunId, as_json: Js
 
 @app.command()
 @reaching
-def log(context: typer.Context, *, where: Where, run_id: RunId, as_json: Json = False) -> None:
-    """Show the last lines that a run has logged."""
+def log(
+    context: typer.Context,
+    *,
+    where: Where,
+    run_id: RunId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="go on until the run is over, or Ctrl-C")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="seconds between two looks")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Show the last lines that a run has logged, and with --follow those to come."""
+    from tickwork.cli.following import follow_log
     from tickwork.cli.single_runs import show_log
 
-    show_log(context, where, run_id, as_json=as_json)
+    if follow:
+        follow_log(context, where, run_id, interval, as_json=as_json)
+    else:
+        show_log(context, where, run_id, as_json=as_json)
 
 
 @app.command()

@@ -9,11 +9,11 @@ from tickwork.cli.desk import desk
 from tickwork.cli.listing import print_runs
 from tickwork.cli.moments import seconds_text, zone_named
 from tickwork.cli.options import Where
-from tickwork.cli.terminal import STATUS_STYLES, Terminal, terminal_of
+from tickwork.cli.terminal import STATUS_STYLES, Terminal, shortened, terminal_of
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import ScheduleState
 from tickwork.model.snapshots import TaskInfo
-from tickwork.service.models import RunFilter
+from tickwork.service.models import RunFilter, TaskView
 
 __all__ = ["show_task"]
 
@@ -60,8 +60,10 @@ def _details(terminal: Terminal, task: TaskInfo, zone: tzinfo | None) -> Iterato
     """Yield what is worth saying: policies only where they differ from the defaults."""
     plain = TaskInfo.model_fields
     if task.name != task.id:
-        yield "name", task.name
+        yield "name", shortened(task.name)
     yield "state", task.schedule_state.value
+    if isinstance(task, TaskView) and task.paused_by:
+        yield "paused by", task.paused_by
     if task.paused_reason:
         yield "because", task.paused_reason
     if task.paused_until is not None:
@@ -70,7 +72,7 @@ def _details(terminal: Terminal, task: TaskInfo, zone: tzinfo | None) -> Iterato
         yield "problem", task.problem
     if task.callable_reference:
         yield "schedule", task.trigger_description
-        yield "calls", f"{task.callable_reference}({_arguments(task)})"
+        yield "calls", f"{task.callable_reference}({shortened(_arguments(task))})"
         yield "executor", task.executor
     if task.tags:
         yield "tags", ", ".join(task.tags)

@@ -8,7 +8,7 @@ import typer
 from tickwork.cli.desk import asked, desk, said
 from tickwork.cli.moments import seconds_text
 from tickwork.cli.options import Where
-from tickwork.cli.terminal import STATUS_STYLES, Terminal, terminal_of
+from tickwork.cli.terminal import STATUS_STYLES, Terminal, shortened, terminal_of
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import TERMINAL
 from tickwork.model.snapshots import RunInfo
@@ -123,4 +123,4 @@ def _details(terminal: Terminal, run: RunInfo) -> Iterator[tuple[str, str]]:
     if run.retry_of:
         yield "retry of", run.retry_of
     if run.result is not None:
-        yield "result", to_text(run.model_dump(mode="json")["result"])
+        yield "result", shortened(to_text(run.model_dump(mode="json")["result"]))

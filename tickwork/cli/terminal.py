@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["STATUS_STYLES", "Column", "Terminal", "terminal_of"]
+__all__ = ["STATUS_STYLES", "Column", "Terminal", "shortened", "terminal_of", "visible"]
 
 STATUS_STYLES = {
     "scheduled": "green",
@@ -37,6 +37,10 @@ STATUS_STYLES = {
 """Colours of the states of tasks and runs; others have none."""
 
 _UNBOUNDED = 10_000
+_LONGEST = 2_000
+_IN_LINE = {code: 0x2400 + code for code in range(32)} | {0x7F: 0x2421}
+_IN_LINE |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_IN_LINES = {code: sign for code, sign in _IN_LINE.items() if chr(code) not in "\n\t"}
 _GAP = 2
 
 
@@ -91,7 +95,12 @@ class Terminal:
         """Print lines for people, as they are."""
         console = self.console()
         for line in lines:
-            console.print(line, soft_wrap=True)
+            if isinstance(line, str):
+                shown: str | Text = visible(line)
+            else:
+                shown = line.copy()
+                shown.plain = visible(line.plain)
+            console.print(shown, soft_wrap=True)
 
     def json(self, data: Any) -> None:
         """Print JSON data for programs."""
@@ -111,6 +120,7 @@ class Terminal:
         from rich.text import Text
 
         console = self.console()
+        rows = [[visible(cell, one_line=True) for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
         widths = _widths(columns, rows, console.width)
         for at, width in widths.items():
@@ -129,6 +139,21 @@ class Terminal:
             console.print(table)
         lines = (line.rstrip() for line in captured.get().splitlines())
         console.file.write("".join(f"{line}\n" for line in lines))
+
+
+def visible(text: str, *, one_line: bool = False) -> str:
+    """Return a text with signs in place of characters that would control the terminal.
+
+    What tasks are called, log and raise is anybody's text.
+    """
+    return text.translate(_IN_LINE if one_line else _IN_LINES)
+
+
+def shortened(text: str) -> str:
+    """Return a text for people to read, without the end of a very long one."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… ({len(text):,} characters; --json has all)"
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:

@@ -16,7 +16,7 @@ from tickwork.cli.desk import Desk, desk, gathered
 from tickwork.cli.moments import moment_text, relative_text, seconds_text
 from tickwork.cli.options import Where
 from tickwork.cli.single_runs import progress_text
-from tickwork.cli.terminal import Terminal, terminal_of
+from tickwork.cli.terminal import Terminal, terminal_of, visible
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
 from tickwork.model.snapshots import NodeInfo
@@ -165,9 +165,8 @@ def _running(terminal: Terminal, runs: list[RunSummary]) -> Iterator[RenderableT
         table = _table("RUNNING", "FOR", "PROGRESS", "NODE")
         for run in runs:
             took = seconds_text((terminal.now - (run.started_at or run.created_at)).total_seconds())
-            table.add_row(
-                Text(run.task_id, "cyan"), took, progress_text(run.progress), run.node or ""
-            )
+            task, progress = _line(run.task_id), _line(progress_text(run.progress))
+            table.add_row(Text(task, "cyan"), took, progress, run.node or "")
         yield from (table, Text())
 
 
@@ -180,7 +179,7 @@ def _due(terminal: Terminal, tasks: list[TaskView]) -> Iterator[RenderableType]:
             moment = task.next_run_time
             when = "-" if moment is None else relative_text(moment, terminal.now)
             style = "red" if moment is not None and moment < terminal.now else ""
-            table.add_row(Text(task.id), Text(when, style), Text(task.trigger_description))
+            table.add_row(Text(_line(task.id)), Text(when, style), Text(task.trigger_description))
         yield from (table, Text())
 
 
@@ -192,8 +191,12 @@ def _failures(terminal: Terminal, runs: list[RunSummary]) -> Iterator[Renderable
         for run in runs:
             when = relative_text(run.completed_at or run.created_at, terminal.now)
             why = f"{run.error_type}: {run.error_message}" if run.error_type else run.reason or ""
-            table.add_row(Text(run.task_id, "red"), when, Text(" ".join(why.split())))
+            table.add_row(Text(_line(run.task_id), "red"), when, Text(_line(" ".join(why.split()))))
         yield table
+
+
+def _line(text: str) -> str:
+    return visible(text, one_line=True)
 
 
 @contextmanager

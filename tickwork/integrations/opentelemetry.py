@@ -9,14 +9,13 @@ The span is the current one in the function, and in what that calls and awaits. 
 pool, which has a tracer provider of its own if any, it is there as the remote parent: this process
 keeps the span itself, from when it handed the run over to its end.
 
-Who submits a run in a span has it linked: the trace context is stored with the run, so that any
-process may execute it.
+Who submits a run in a span has it linked: the trace context is stored with the run, or for a run of
+a stored task beside it, so that any process may execute it.
 """
 
 # ruff: noqa: SLF001  what is traced lies behind the scheduler's public methods
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -37,6 +36,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from tickwork.errors import SchedulerStateError
 from tickwork.executors.outcomes import state_after
+from tickwork.integrations.submitters import Submitters
 from tickwork.integrations.wrapping import Wrappings
 from tickwork.interfaces import Executor, ExecutorEnvironment, Leftover
 from tickwork.model.current import current_job
@@ -46,7 +46,6 @@ from tickwork.model.instants import SECOND, from_us
 from tickwork.model.jobs import Job, Outcome, RunError
 from tickwork.model.policies import RunState
 from tickwork.model.provided import provided
-from tickwork.model.records import RunRecord
 from tickwork.model.values import decode_arguments, encode_arguments
 from tickwork.scheduler.guard import guarded
 from tickwork.scheduler.held import Held
@@ -61,7 +60,6 @@ logger = logging.getLogger("tickwork.tracing")
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _ELSEWHERE = frozenset({"processpool"})
-_REMEMBERED = 10_000
 _BAD = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
 
 
@@ -82,11 +80,11 @@ class Tracing:
     def __init__(self, scheduler: Scheduler, tracer_provider: TracerProvider | None) -> None:
         self._scheduler = scheduler
         self._tracer = trace.get_tracer("tickwork", __version__, tracer_provider)
-        self._submitted: OrderedDict[str, SpanContext] = OrderedDict()
+        self._submitters = Submitters(scheduler, _current)
         self._elsewhere: dict[Job, Span] = {}
         self._around = Wrappings()
         self._around.wrap(scheduler, "_submit_run", self._submitting)
-        self._around.wrap(scheduler._book, "run_all", self._running)
+        self._submitters.follow(self._around)
         for executor in scheduler._executors.values():
             self._follow(executor)
 
@@ -106,26 +104,12 @@ class Tracing:
 
     def _submitting(self, submit: Callable[..., Run]) -> Callable[..., Run]:
         def submitting(fn: object, args: object, kwargs: object, options: RunOptions) -> Run:
-            carried = _packed(trace.get_current_span())
+            carried = _current()
             if carried is not None:
                 options = replace(options, changes={**options.changes, "trace": carried})
             return submit(fn, args, kwargs, options)
 
         return submitting
-
-    def _running(self, run_all: Callable[..., list[RunRecord]]) -> Callable[..., list[RunRecord]]:
-        """Remember here who ran tasks: their runs have no place of their own to keep it."""
-
-        def running(*args: Any) -> list[RunRecord]:
-            runs = run_all(*args)
-            current = trace.get_current_span().get_span_context()
-            if current.is_valid:
-                self._submitted.update((run.id, current) for run in runs)
-                while len(self._submitted) > _REMEMBERED:
-                    self._submitted.popitem(last=False)
-            return runs
-
-        return running
 
     # --- in this process ----------------------------------------------------------------------
 
@@ -133,8 +117,9 @@ class Tracing:
         self, prepare: Callable[[Held], None], start: Callable[[Sequence[Job]], None]
     ) -> Callable[[Sequence[Job]], None]:
         def starting(jobs: Sequence[Job]) -> None:
-            for job in jobs:
-                prepare(cast("Held", job))
+            for job in cast("Sequence[Held]", jobs):
+                self._submitters.look_up(job.run, self._store_of(job))
+                prepare(job)
             try:
                 start(jobs)
             except BaseException:
@@ -210,9 +195,8 @@ class Tracing:
             span.set_attribute("tickwork.run.lateness", late_us / SECOND)
 
     def _links(self, job: Held) -> list[Link]:
-        submitter = self._submitted.get(job.run_id)
-        if job.definition.trace is not None:
-            submitter = _unpacked(job.definition.trace)
+        carried = job.definition.trace or self._submitters.of(job.run_id)
+        submitter = None if carried is None else _unpacked(carried)
         return [] if submitter is None or not submitter.is_valid else [Link(submitter)]
 
     # --- in other processes -------------------------------------------------------------------
@@ -309,6 +293,11 @@ def _of_error(error: RunError) -> Mapping[str, str]:
         "exception.message": error.message,
         "exception.stacktrace": error.traceback,
     }
+
+
+def _current() -> str | None:
+    """Return the context of the span that is current here."""
+    return _packed(trace.get_current_span())
 
 
 def _packed(span: Span) -> str | None:

@@ -236,15 +236,19 @@ def test_the_link_survives_the_store_and_another_process(traced: Traced, url: st
         [sys.executable, "-m", "tests.unit.integrations.tracing_submitter", url],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    trace_id, span_id, run_id = ended.stdout.split()
+    asked = {run_id: ids_ for run_id, *ids_ in map(str.split, ended.stdout.splitlines())}
+    assert len(asked) == 3  # submitted, task.run() and retry_run()
     scheduler = Scheduler(url)
     traced.instrument(scheduler)
     with scheduler:
-        info = Run(scheduler, run_id, "", "default").wait(20)
-    span = traced.run()
-    assert info.result == ids(span.context)
-    assert [ids(link.context) for link in span.links] == [[trace_id, span_id]]
-    assert info.result[0] != trace_id
+        infos = [Run(scheduler, run_id, "", "default").wait(20) for run_id in asked]
+    spans = {str((span.attributes or {})["tickwork.run.id"]): span for span in traced.runs()}
+    for info in infos:
+        span = spans.pop(info.id)
+        assert info.result == ids(span.context)
+        assert [ids(link.context) for link in span.links] == [asked[info.id]]
+        assert info.result[0] != asked[info.id][0]
+    assert spans == {}
 
 
 def test_a_process_without_tracing_executes_what_was_submitted_in_a_span(
