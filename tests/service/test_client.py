@@ -6,11 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import uvicorn
 
+from tests.service import jobs
 from tests.service.conftest import PASSWORD, START, Site, opened
+from tests.service.listening import listening
 from tickwork import TaskNotFoundError
-from tickwork.errors import InvalidInputError, StaleEditError, StoreUnavailableError
+from tickwork.errors import (
+    InvalidInputError,
+    RunNotFoundError,
+    StaleEditError,
+    StoreUnavailableError,
+)
 from tickwork.model.policies import RunState
 from tickwork.service.client import Client
 from tickwork.service.errors import AccessDeniedError, CountChangedError, UnauthenticatedError
@@ -48,23 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder: Path = tmp_path_factory.mktemp("served")
     with opened(folder, auth="password") as site:
         site.create_users()
-        up = threading.Event()
-
-        class Server(uvicorn.Server):
-            async def startup(self, sockets: object = None) -> None:
-                await super().startup()
-                up.set()
-
-        server = Server(uvicorn.Config(site.app, port=0, log_config=None, lifespan="off"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        assert up.wait(10)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Place(site, f"http://127.0.0.1:{port}")
-        site.service.events.close()
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+        with listening(site) as url:
+            yield Place(site, url)
 
 
 def test_all_that_operations_can_do_the_client_can() -> None:
@@ -74,8 +65,8 @@ def test_all_that_operations_can_do_the_client_can() -> None:
         for name in dir(Operations)
         if not name.startswith("_") and callable(getattr(Operations, name))
     }
-    # Who asks for the first admin has no token, and roles are checked there.
-    assert theirs - own == {"may", "set_up"}
+    # Sessions are a browser's, who asks for the first admin has no token, roles are checked there.
+    assert theirs - own == {"may", "set_up", "log_in", "log_out"}
     assert own - theirs == {"follow_events", "version"}
 
 
@@ -138,6 +129,7 @@ def test_everything_else_from_afar(place: Place) -> None:
     assert token.id in [each.id for each in client.list_tokens()]
     assert Client(place.url, token.token).me().role is Role.VIEWER
     client.revoke_token(token.id)
+    client.log_out_everywhere()
     with pytest.raises(UnauthenticatedError):
         Client(place.url, token.token).me()
     entries = client.list_audit(action=Action.USERS_REMOVE, target="eve").items
@@ -184,3 +176,24 @@ def test_what_happens_is_told_as_it_happens(place: Place) -> None:
     assert not thread.is_alive()
     assert told[-1]["type"] == "TaskResumed"
     assert {event["task_id"] for event in told} == {"close"}
+
+
+def test_what_it_says_may_be_written_in_any_script(place: Place) -> None:
+    client = place.client(Role.OPERATOR)
+    place.site.scheduler.add_task(jobs.other, "interval", hours=1, id="any script")
+    said = "Käse ☃ 待って"
+    assert client.pause_task("any script", Pause(reason=said)).paused_reason == said
+
+
+def test_an_empty_id_is_that_of_nothing(place: Place) -> None:
+    client = place.client(Role.VIEWER)
+    with pytest.raises(TaskNotFoundError, match="there is no task ''"):
+        client.get_task("")
+    with pytest.raises(RunNotFoundError, match="there is no run ''"):
+        client.get_run("")
+
+
+def test_a_password_in_the_address_is_shown_to_nobody() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"at http://127\.0\.0\.1:9 doesn't") as caught:
+        Client("http://mia:opensesame@127.0.0.1:9", "secret").get_task("x")
+    assert "opensesame" not in str(caught.value)

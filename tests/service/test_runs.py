@@ -1,5 +1,6 @@
 """Runs over REST, and what else can be seen."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +10,15 @@ from starlette.testclient import TestClient
 from tests.service import jobs
 from tests.service.conftest import START, Site
 from tickwork.coordination import LeaderElection, Lock
+from tickwork.model.policies import RunState, Source
+from tickwork.model.steps import TaskQuery
 from tickwork.service.actors import Actor, Via
 from tickwork.service.errors import AccessDeniedError
-from tickwork.service.operations import Operations
+from tickwork.service.models import Page, RunFilter, RunSummary
+from tickwork.service.operations import Operations, runs
 from tickwork.service.roles import Role
+from tickwork.stores.sql import SQLStore
+from tickwork.testing import ManualClock, SteppedScheduler
 
 
 def problem(answer: Any) -> tuple[int, str]:
@@ -65,6 +71,151 @@ def test_pages_of_runs_hold_each_once_the_newest_first(busy: TestClient) -> None
 def test_runs_are_filtered(busy: TestClient, query: str, count: int) -> None:
     assert busy.get(f"runs?{query}&total=true").json()["total"] == count
     assert len(items(busy.get(f"runs?{query}"))) == count
+
+
+def _pages(client: TestClient, query: str) -> list[dict[str, Any]]:
+    found = [client.get(f"runs?{query}").json()]
+    while found[-1]["next_cursor"] is not None:
+        found.append(client.get(f"runs?{query}&cursor={found[-1]['next_cursor']}").json())
+    return found
+
+
+def test_one_page_looks_through_so_many_runs_and_says_how_far_it_got(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_LOOKED_AT", 10)
+    site.scheduler.remove_task("fails")
+    client = site.client()
+    manual = client.post("tasks/close/run").json()["id"]
+    site.scheduler.advance(minutes=125)
+    every = items(client.get("runs?limit=100"))
+    assert (len(every), every[-1]["id"]) == (26, manual)
+    pages = _pages(client, "source=manual&total=true")
+    assert [[run["id"] for run in page["items"]] for page in pages] == [[], [], [manual]]
+    ends = [every[9]["created_at"], every[19]["created_at"], None]
+    assert [page["looked_back_to"] for page in pages] == ends
+    assert {(page["total"], page["total_exact"]) for page in pages} == {(0, False)}
+    # What fills its page before that is as ever.
+    pages = _pages(client, "status=completed&limit=8")
+    assert [len(page["items"]) for page in pages] == [8, 8, 8, 2]
+    assert [page["looked_back_to"] for page in pages] == [None] * 4
+    assert [len(page["items"]) for page in _pages(client, "status=completed&limit=12")] == [
+        10,
+        10,
+        6,
+    ]
+
+
+def test_what_is_found_at_once_is_counted_and_listed_as_a_whole(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_LOOKED_AT", 10)
+    site.scheduler.remove_task("fails")
+    site.scheduler.advance(minutes=125)
+    client = site.client()
+    since = "since=2026-11-02T09:30:00Z"
+    for query, found, total, exact in (
+        ("", 25, 25, True),
+        ("task=close", 25, 25, True),
+        ("status=failed", 0, 0, True),
+        ("status=failed&source=manual", 0, 0, True),
+        ("suspect=true", 0, 0, True),
+        ("suspect=false", 25, 25, True),
+        (since, 8, 8, True),
+        (f"{since}&source=scheduled", 8, 8, True),
+        ("since=2026-11-02T08:30:00Z", 20, 10, False),
+        ("until=2026-11-02T08:45:00Z", 9, 9, True),
+        ("until=2026-11-02T08:45:00Z&source=scheduled", 9, 9, True),
+        ("until=2026-11-02T09:00:00Z", 12, 10, False),
+    ):
+        [page] = _pages(client, f"{query}&total=true")
+        answer = len(page["items"]), page["total"], page["total_exact"]
+        assert answer == (found, total, exact), query
+
+
+def test_runs_of_several_stores_are_looked_through_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "_LOOKED_AT", 10)
+    stores = {"default": "memory://", "second": "memory://"}
+    scheduler = SteppedScheduler(stores=stores, clock=ManualClock(START))
+    kept: dict[str, Any] = {"max_history": 100}
+    scheduler.add_task(jobs.close_day, "interval", minutes=1, id="often", **kept)
+    scheduler.add_task(jobs.close_day, "interval", minutes=7, id="rare", store="second", **kept)
+    with scheduler:
+        scheduler.advance(minutes=70)
+        operations = Operations(scheduler, Actor(name="vera", role=Role.VIEWER))
+        completed, manual = (
+            list(_listed(operations, filters))
+            for filters in (RunFilter(status=[RunState.COMPLETED]), RunFilter(source=Source.MANUAL))
+        )
+    ids = [run.id for page in completed for run in page.items]
+    assert ids == sorted(ids, reverse=True)
+    assert len(set(ids)) == 80
+    # Ten of the one, and what the other has made meanwhile.
+    assert {len(page.items) for page in completed} <= {11, 12}
+    assert [len(page.items) for page in manual] == [0] * len(completed)
+
+
+def test_runs_that_one_store_has_much_of_hide_none_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "_LOOKED_AT", 10)
+    stores = {"default": "memory://", "second": "memory://"}
+    scheduler = SteppedScheduler(stores=stores, clock=ManualClock(START))
+    kept: dict[str, Any] = {"max_history": 100}
+    scheduler.add_task(jobs.close_day, "interval", minutes=10, id="rare", **kept)
+    scheduler.add_task(jobs.close_day, "interval", minutes=1, id="often", store="second", **kept)
+    with scheduler:
+        for _ in range(6):
+            # Between them, the second store makes more than are looked at for a page.
+            run = scheduler.run_task("often")
+            scheduler.step()
+            scheduler.advance(minutes=12)
+        operations = Operations(scheduler, Actor(name="vera", role=Role.VIEWER))
+        filters = RunFilter(source=Source.MANUAL)
+        for _ in range(5):
+            scheduler.run_task("rare")
+        scheduler.step()
+        pages = list(_listed(operations, filters, limit=2))
+    found = [item for page in pages for item in page.items]
+    assert [item.task_id for item in found] == ["rare"] * 5 + ["often"] * 6
+    assert found[5].id == run.id
+
+
+def test_the_tasks_of_a_page_of_runs_are_read_at_once(
+    site: Site, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        site.scheduler.add_task(jobs.close_day, "interval", hours=1, id=f"t{number:02}", name="x")
+    site.scheduler.advance(minutes=60)
+    site.scheduler.remove_task("t07")
+    asked: list[Any] = []
+    find_tasks = SQLStore.find_tasks
+
+    def note(store: SQLStore, query: TaskQuery) -> Any:
+        asked.append(query.ids)
+        return find_tasks(store, query)
+
+    monkeypatch.setattr(SQLStore, "find_tasks", note)
+    monkeypatch.setattr(SQLStore, "get_task", lambda _, task_id: asked.append(task_id))
+    page = items(client.get("runs?limit=20"))
+    assert {run["task_id"]: run["name"] for run in page if run["task_id"][0] == "t"} == {
+        f"t{number:02}": "t07" if number == 7 else "x" for number in range(20)
+    }
+    assert asked == [frozenset(run["task_id"] for run in page)]
+
+
+def _listed(
+    operations: Operations, filters: RunFilter, limit: int = 50
+) -> Iterator[Page[RunSummary]]:
+    cursor: str | None = None
+    while True:
+        page = operations.list_runs(filters, limit=limit, cursor=cursor)
+        yield page
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def test_a_run_says_how_it_failed(busy: TestClient) -> None:

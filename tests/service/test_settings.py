@@ -13,7 +13,7 @@ def test_flags_come_before_the_environment_before_the_file_before_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert read_settings().port == 8642
-    (tmp_path / "tickwork.toml").write_text('port = 1\nhost = "::1"\nhide = ["x"]\nother = 1\n')
+    (tmp_path / "tickwork.toml").write_text('port = 1\nhost = "::1"\nhide = ["x"]\n')
     assert read_settings().port == 1
     monkeypatch.setenv("TICKWORK_PORT", "2")
     monkeypatch.setenv("TICKWORK_ALLOW", "shop.jobs:*, shop.night:close")
@@ -46,6 +46,13 @@ def test_what_makes_no_sense_is_refused_with_what_to_do(
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "tickwork.toml").write_text("port 1")
     with pytest.raises(InvalidInputError, match=r"tickwork\.toml can't be read"):
+        read_settings()
+
+
+def test_a_name_that_is_no_setting_is_refused_with_the_one_that_is_like_it(tmp_path: Path) -> None:
+    (tmp_path / "tickwork.toml").write_text("prot = 1")
+    message = r"no setting 'prot' \(in tickwork\.toml\); did you mean 'port'\?"
+    with pytest.raises(InvalidInputError, match=message):
         read_settings()
 
 

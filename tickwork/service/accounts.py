@@ -82,13 +82,20 @@ class Accounts:
         self._set_up.put("token", {"digest": digest(token)}, expires_us=expires_us)
         return token
 
+    def admit_to_set_up(self) -> None:
+        """Count a try to make the first admin.
+
+        Raises:
+            TooManyAttemptsError: there were too many.
+        """
+        self._throttle.count("set-up")
+
     def set_up(self, token: str, name: str, password: str) -> UserView:
-        """Make the first admin.
+        """Make the first admin, for whom `admit_to_set_up` lets in.
 
         Raises:
             UnauthenticatedError: it is another token, or it was used already.
         """
-        self._throttle.count("set-up")
         kept = self._set_up.get("token")
         if kept is None or not hmac.compare_digest(kept.data["digest"], digest(token)):
             raise UnauthenticatedError(
@@ -159,7 +166,7 @@ class Accounts:
         if data["role"] != Role.ADMIN or data["disabled"]:
             self._refuse_last_admin(name)
         if not self._users.put(name, data, expected=kept.revision):
-            raise ConflictError(f"user {name!r} was changed by somebody else meanwhile; try again")
+            raise _changed_meanwhile(name)
         return self.user(name)
 
     def change_password(self, name: str, old: str, new: str) -> None:
@@ -197,15 +204,25 @@ class Accounts:
 
     # --- sessions -----------------------------------------------------------------------------
 
-    def log_in(self, name: str, password: str, address: str) -> tuple[str, SessionView]:
-        """Begin a session; return its secret, and what may be known of it.
+    def has_user(self, name: str) -> bool:
+        """Whether there is an account of this name."""
+        return self._users.get(name) is not None
+
+    def admit(self, name: str, address: str) -> None:
+        """Count a try to log in.
 
         Raises:
-            UnauthenticatedError: there is no such user, or the password is another one.
             TooManyAttemptsError: there were too many wrong ones for this name or address.
         """
         self._throttle.count(f"address:{address}", times=10)
         self._throttle.count(f"name:{name}")
+
+    def log_in(self, name: str, password: str) -> tuple[str, SessionView]:
+        """Begin a session, for whom `admit` lets in; return its secret, and what may be known.
+
+        Raises:
+            UnauthenticatedError: there is no such user, or the password is another one.
+        """
         kept = self._users.get(name)
         right = is_password_of(None if kept is None else kept.data["hash"], password)
         if kept is None or not right or kept.data["disabled"]:
@@ -253,6 +270,17 @@ class Accounts:
     def log_out(self, session: str) -> None:
         """End a session, by its key."""
         self._sessions.drop(session)
+
+    def log_out_everywhere(self, name: str) -> None:
+        """End all sessions of a user; tokens stay.
+
+        Raises:
+            ConflictError: the account was changed at this very moment.
+        """
+        kept = self._user(name)
+        data = kept.data | {"stamp": token_urlsafe(8)}
+        if not self._users.put(name, data, expected=kept.revision):
+            raise _changed_meanwhile(name)
 
     # --- tokens -------------------------------------------------------------------------------
 
@@ -304,6 +332,10 @@ class Accounts:
             return None
         role = min(Role(kept.data["role"]), Role(user.data["role"]), key=lambda each: each.rank)
         return Login(user.key, role)
+
+
+def _changed_meanwhile(name: str) -> ConflictError:
+    return ConflictError(f"user {name!r} was changed by somebody else meanwhile; try again")
 
 
 def _user_view(kept: Kept) -> UserView:

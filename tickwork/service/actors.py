@@ -5,9 +5,9 @@ from enum import StrEnum
 
 from tickwork.errors import TickworkError
 from tickwork.service.errors import AccessDeniedError
-from tickwork.service.roles import LEAST_ROLE, Action, Role
+from tickwork.service.roles import LEAST_ROLE, WAY_IN, Action, Role
 
-__all__ = ["Actor", "Via"]
+__all__ = ["Actor", "Via", "nobody"]
 
 
 class Via(StrEnum):
@@ -24,7 +24,8 @@ class Actor:
     """Who does something. `session` is the key of their session, where they have one.
 
     `csrf` is what forms of theirs must bring along; empty where they came without a cookie.
-    `user` is the account behind them, None where nobody needs one.
+    `user` is the account behind them, None where nobody needs one. Who isn't `known` yet may try
+    the way in and nothing else.
     """
 
     name: str
@@ -34,6 +35,11 @@ class Actor:
     user: str | None = None
     session: str | None = None
     csrf: str = ""
+    known: bool = True
+
+    def may(self, action: Action) -> bool:
+        """Whether this actor may do something."""
+        return self.role.may(action) if self.known else action in WAY_IN
 
     def require(self, action: Action) -> None:
         """Refuse what this actor may not do.
@@ -41,7 +47,7 @@ class Actor:
         Raises:
             AccessDeniedError: the role isn't enough.
         """
-        if not self.role.may(action):
+        if not self.may(action):
             raise self.refusal(action)
 
     def refusal(self, action: Action) -> TickworkError:
@@ -50,3 +56,8 @@ class Actor:
             f"{action.value} takes the role {LEAST_ROLE[action].value}; {self.name} has the role "
             f"{self.role.value}: ask an admin"
         )
+
+
+def nobody(via: Via, address: str) -> Actor:
+    """Return who has come and isn't known yet."""
+    return Actor(name="nobody", role=Role.VIEWER, via=via, address=address, known=False)

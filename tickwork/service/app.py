@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
+from tickwork.service.bodies import BodyLimit
 from tickwork.service.dashboard import add_dashboard
 from tickwork.service.doors import Doors
 from tickwork.service.hosting import Service
@@ -42,7 +43,11 @@ def create_app(scheduler: Scheduler, settings: ServiceSettings | None = None) ->
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
         generate_unique_id_function=_name_of,
-        middleware=[Middleware(Doors, hosts=settings.hosts), Middleware(SlashesInParts)],
+        middleware=[
+            Middleware(Doors, hosts=settings.hosts),
+            Middleware(SlashesInParts),
+            Middleware(BodyLimit, most=settings.max_body),
+        ],
     )
     app.state.service = Service(scheduler, settings)
     api = APIRouter(prefix=API)

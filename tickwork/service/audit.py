@@ -41,18 +41,20 @@ class Outcome(StrEnum):
     DONE = "done"
     FAILED = "failed"
     REFUSED = "refused"
+    THROTTLED = "throttled"
 
 
 class AuditEntry(Answer):
     """Something that somebody did, or wanted to do.
 
-    `before` and `after` are what it changed, as far as that can be said; `error` is why it failed.
+    `role` is None of who wasn't known, which happens where people log in. `before` and `after` are
+    what it changed, as far as that can be said; `error` is why it failed.
     """
 
     id: str
     at: datetime
     actor: str
-    role: Role
+    role: Role | None
     via: Via
     address: str
     action: Action
@@ -93,7 +95,7 @@ class AuditLog:
             id=self._new_id(),
             at=from_us(now_us),
             actor=actor.name,
-            role=actor.role,
+            role=actor.role if actor.known else None,
             via=actor.via,
             address=actor.address,
             action=action,
@@ -111,8 +113,9 @@ class AuditLog:
         *,
         after: Mapping[str, Any] | None = None,
         error: BaseException | None = None,
+        actor: Actor | None = None,
     ) -> None:
-        """Write what became of something that was asked for.
+        """Write what became of something that was asked for, and by whom if that came out.
 
         It has happened already: a store that fails now leaves the entry as it is.
         """
@@ -121,6 +124,8 @@ class AuditLog:
             "after": None if after is None else dict(after),
             "error": None if error is None else f"{type(error).__name__}: {error}"[:1_000],
         }
+        if actor is not None:
+            changes |= {"actor": actor.name, "role": actor.role}
         try:
             self._write(entry.model_copy(update=changes))
         except TickworkError as failure:

@@ -19,7 +19,9 @@ from tickwork.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    RunNotFoundError,
     StoreUnavailableError,
+    TaskNotFoundError,
     TickworkError,
 )
 from tickwork.model.snapshots import NodeInfo, RunInfo
@@ -287,6 +289,10 @@ class Client:
         """Change one's own password."""
         self._send("PUT", "/me/password", body=change)
 
+    def log_out_everywhere(self) -> None:
+        """End all sessions of one's own; tokens stay."""
+        self._send("DELETE", "/me/sessions")
+
     def list_tokens(self) -> list[TokenView]:
         """Return tokens."""
         return self._ask("GET", "/tokens", list[TokenView])
@@ -372,7 +378,7 @@ class Client:
         body: BaseModel | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        text = None if body is None else body.model_dump_json(exclude_unset=True)
+        text = None if body is None else body.model_dump_json(exclude_unset=True).encode()
         whole = self._headers() | dict(headers or {})
         if text is not None:
             whole["Content-Type"] = "application/json"
@@ -400,16 +406,21 @@ class Client:
         return HTTPConnection(host, port, timeout=timeout_s)
 
     def _unreachable(self, error: Exception) -> StoreUnavailableError:
+        where = self._parts._replace(netloc=self._parts.netloc.rpartition("@")[2])  # no password
         return StoreUnavailableError(
-            f"the service at {self._parts.geturl()} doesn't answer: {error}; is it running?"
+            f"the service at {where.geturl()} doesn't answer: {error}; is it running?"
         )
 
 
 def _task(task_id: str, what: str = "") -> str:
+    if not task_id:
+        raise TaskNotFoundError("there is no task ''; name one")
     return f"/tasks/{in_path(task_id)}{what}"
 
 
 def _run(run_id: str, what: str = "") -> str:
+    if not run_id:
+        raise RunNotFoundError("there is no run ''; name one")
     return f"/runs/{in_path(run_id)}{what}"
 
 

@@ -10,7 +10,7 @@ from tickwork.interfaces import Keeping
 from tickwork.model.json_text import to_text
 from tickwork.model.keeping import Document, DocumentQuery
 
-__all__ = ["Kept", "Shelf"]
+__all__ = ["Kept", "Shelf", "kept_of"]
 
 _PAGE = 500
 
@@ -34,13 +34,13 @@ class Shelf:
     def get(self, key: str) -> Kept | None:
         """Return a document, or None."""
         found = self._keeping.documents(DocumentQuery(self._kind, key=key, limit=1))
-        return _kept(found[0]) if found else None
+        return kept_of(found[0]) if found else None
 
     def all(self) -> Iterator[Kept]:
         """Yield all documents, in the order of their keys."""
         after: str | None = None
         while page := self._keeping.documents(DocumentQuery(self._kind, after=after, limit=_PAGE)):
-            yield from map(_kept, page)
+            yield from map(kept_of, page)
             after = page[-1].key
 
     def put(
@@ -60,5 +60,6 @@ class Shelf:
         return self._keeping.forget(self._kind, key, expected)
 
 
-def _kept(document: Document) -> Kept:
+def kept_of(document: Document) -> Kept:
+    """Return a document with its data."""
     return Kept(document.key, json.loads(document.body), document.revision, document.expires_us)

@@ -6,7 +6,8 @@ TickworkError
 │   └── FunctionNotAllowedError   nobody may call this function from outside the application
 ├── TooManyAttemptsError          too many wrong passwords: try again later
 ├── InvalidInputError
-│   └── KeyReusedError            an idempotency key came again with another request
+│   ├── KeyReusedError            an idempotency key came again with another request
+│   └── RequestTooLargeError      it has more bytes than the setting `max_body` lets in
 └── ConflictError
     ├── CountChangedError         a bulk action would now hit more or less than was shown
     └── UnderWayError             the same request is being answered at this moment
@@ -19,6 +20,7 @@ __all__ = [
     "CountChangedError",
     "FunctionNotAllowedError",
     "KeyReusedError",
+    "RequestTooLargeError",
     "TooManyAttemptsError",
     "UnauthenticatedError",
     "UnderWayError",
@@ -38,11 +40,15 @@ class FunctionNotAllowedError(AccessDeniedError):
 
 
 class TooManyAttemptsError(TickworkError):
-    """There were too many wrong passwords; `wait_s` says when to try again."""
+    """There were too many wrong passwords; `wait_s` says when to try again.
 
-    def __init__(self, message: str, wait_s: int) -> None:
+    `first` is whether it is the first refusal of these: who goes on isn't told of each time.
+    """
+
+    def __init__(self, message: str, wait_s: int, *, first: bool = False) -> None:
         super().__init__(message, wait_s)
         self.wait_s = wait_s
+        self.first = first
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -50,6 +56,10 @@ class TooManyAttemptsError(TickworkError):
 
 class KeyReusedError(InvalidInputError):
     """An idempotency key came again, with another request."""
+
+
+class RequestTooLargeError(InvalidInputError):
+    """A request has more bytes than the setting `max_body` lets in."""
 
 
 class CountChangedError(ConflictError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import fields
@@ -30,7 +31,7 @@ __all__ = ["EventHub", "Told"]
 
 _REMEMBERED = 1_000
 _WAITING = 1_000
-_BEAT_S = 15.0
+_BEAT_S = 5.0
 _LOOK_S = 2.0
 _LOOKED_AT = 100
 
@@ -61,6 +62,16 @@ class _Follower:
         if self.queue.full():
             self.queue.get_nowait()
         self.queue.put_nowait(told)
+
+    async def await_run(self, run_id: str, seconds: float) -> None:
+        """Wait until a run is told of, or the end; at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                told = await self.queue.get()
+                while told is not None and told.data.get("run_id") != run_id:
+                    told = await self.queue.get()
+        except TimeoutError:
+            return
 
 
 class EventHub:
@@ -103,6 +114,30 @@ class EventHub:
         for follower in followers:
             follower.tell(None)
 
+    def _ends(self) -> bool:
+        """Whether streams are to end: this was closed, the scheduler stopped, or the server stops.
+
+        A server that is told to stop waits for its streams before it says so to the application.
+        Uvicorn has its handler among those of the process, and that knows it.
+        """
+        server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        over = self._over or self._scheduler.state == "new"
+        return over or getattr(server, "should_exit", False) is True
+
+    async def beats(self, run_id: str, every_s: float) -> AsyncIterator[None]:
+        """Yield at once, whenever a run is told of, and every so often, until streams end."""
+        follower = _Follower(asyncio.get_running_loop())
+        with self._lock:
+            self._listen()
+            self._followers.append(follower)
+        try:
+            while not self._ends():
+                yield
+                await follower.await_run(run_id, every_s)
+        finally:
+            with self._lock:
+                self._followers.remove(follower)
+
     async def follow(
         self, last_id: str | None = None, kinds: Iterable[str] = ()
     ) -> AsyncIterator[str]:
@@ -112,7 +147,6 @@ class EventHub:
             self._listen()
             missed = self._missed(last_id)
             self._followers.append(follower)
-            over = self._over
         wanted = frozenset(kinds)
         looking = asyncio.ensure_future(self._look_around())
         try:
@@ -120,7 +154,7 @@ class EventHub:
             for told in missed:
                 if not wanted or told.kind in wanted:
                     yield self._text(told)
-            while not over:
+            while not self._ends():
                 try:
                     told_next = await asyncio.wait_for(follower.queue.get(), _BEAT_S)
                 except TimeoutError:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tickwork.scheduler.scheduler import Scheduler
     from tickwork.service.settings import ServiceSettings
 
-__all__ = ["COOKIE", "CSRF_HEADER", "Service", "check_csrf", "service_of"]
+__all__ = ["COOKIE", "CSRF_HEADER", "Service", "address_of", "check_csrf", "service_of"]
 
 COOKIE = "tickwork_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -74,7 +74,7 @@ class Service:
         Raises:
             UnauthenticatedError: nobody knows.
         """
-        address = connection.client.host if connection.client is not None else ""
+        address = address_of(connection)
         if self.settings.auth == "none":
             role = self.rules.role(Role.ADMIN)
             return Actor(name="anybody", role=role, via=via, address=address)
@@ -133,6 +133,11 @@ def _metrics_of(scheduler: Scheduler) -> Metrics | None:
     from tickwork.integrations.prometheus import instrument
 
     return instrument(scheduler, CollectorRegistry())
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Return from where a request comes, empty where nobody can say."""
+    return connection.client.host if connection.client is not None else ""
 
 
 def service_of(connection: HTTPConnection) -> Service:

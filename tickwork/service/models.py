@@ -89,12 +89,17 @@ class Answer(BaseModel):
 class Page(Answer, Generic[T]):
     """A part of a list. With `next_cursor`, what comes next is asked for; None at the end.
 
-    `total` is how many there are on all pages, where that was asked for.
+    `total` is how many there are on all pages, where that was asked for; unless `total_exact`, it
+    is how many there are at least. Where few of very many fit, only so many are looked at for one
+    page: it may have fewer items than asked for, or none, and still a next one. Then
+    `looked_back_to` says how far it goes.
     """
 
     items: list[T]
     next_cursor: str | None = None
     total: int | None = None
+    total_exact: bool = True
+    looked_back_to: datetime | None = None
 
 
 # --- tasks ----------------------------------------------------------------------------------------
@@ -122,12 +127,15 @@ class TaskView(TaskInfo, frozen=True):
     """A task as it stood when it was asked.
 
     `timezone` is where its schedule reads clocks, None where it reads none; `trigger` its schedule
-    as data. `hidden` are the names of the arguments that aren't shown.
+    as data. `hidden` are the names of the arguments that aren't shown. `paused_by` is who paused
+    it and `paused_at` when, if it was paused by way of the service.
     """
 
     timezone: str | None = None
     trigger: dict[str, Any] | None = None
     hidden: tuple[str, ...] = ()
+    paused_by: str | None = None
+    paused_at: datetime | None = None
 
 
 class Schedule(Asked):
@@ -285,7 +293,8 @@ class BulkResult(Answer):
 class RunFilter(Asked):
     """Which runs are meant: all conditions must hold, None means any.
 
-    `since` and `until` are about when a run was made.
+    `since` and `until` are about when a run was made. `suspect` is about whether a node died of it,
+    or with it: such runs are executed again one at a time.
     """
 
     store: Text | None = None
@@ -294,6 +303,7 @@ class RunFilter(Asked):
     source: Source | None = None
     since: Moment | None = None
     until: Moment | None = None
+    suspect: bool | None = None
 
 
 class RunSummary(Answer):
@@ -366,11 +376,15 @@ class RetryRequest(Asked):
 
 
 class PruneRequest(Asked):
-    """Runs to be forgotten: those that were over before an instant."""
+    """Runs to be forgotten: those that were over before an instant.
+
+    With the `expected_count` of a dry run nothing is done where it has changed since.
+    """
 
     before: Moment
     store: Text | None = None
     dry_run: bool = True
+    expected_count: Whole | None = None
 
 
 class PruneResult(Answer):

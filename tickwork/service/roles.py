@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["LEAST_ROLE", "Action", "Role"]
+__all__ = ["LEAST_ROLE", "WAY_IN", "Action", "Role"]
 
 
 class Role(StrEnum):
@@ -49,6 +49,10 @@ class Action(StrEnum):
     LOCKS_LIST = "locks.list"
     EVENTS_FOLLOW = "events.follow"
     METRICS_READ = "metrics.read"
+    SESSIONS_LOGIN = "sessions.login"
+    SESSIONS_LOGOUT = "sessions.logout"
+    SESSIONS_LOGOUT_ALL = "sessions.logout_all"
+    USERS_SET_UP = "users.set_up"
     SELF_READ = "self.read"
     SELF_CHANGE = "self.change"
     TOKENS_LIST = "tokens.list"
@@ -86,6 +90,11 @@ LEAST_ROLE: Mapping[Action, Role] = MappingProxyType(
         Action.LOCKS_LIST: Role.VIEWER,
         Action.EVENTS_FOLLOW: Role.VIEWER,
         Action.METRICS_READ: Role.VIEWER,
+        # The way in; who comes by it has no role yet.
+        Action.SESSIONS_LOGIN: Role.VIEWER,
+        Action.USERS_SET_UP: Role.VIEWER,
+        Action.SESSIONS_LOGOUT: Role.VIEWER,
+        Action.SESSIONS_LOGOUT_ALL: Role.VIEWER,
         # One's own account and tokens; a token never may more than who made it.
         Action.SELF_READ: Role.VIEWER,
         Action.SELF_CHANGE: Role.VIEWER,
@@ -100,3 +109,6 @@ LEAST_ROLE: Mapping[Action, Role] = MappingProxyType(
     }
 )
 """The least role that may do each thing."""
+
+WAY_IN = frozenset({Action.SESSIONS_LOGIN, Action.USERS_SET_UP})
+"""What whoever comes may try, before it is known who they are."""

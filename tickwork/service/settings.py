@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -39,7 +41,7 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="TICKWORK_",
         toml_file="tickwork.toml",
-        extra="ignore",
+        extra="forbid",
         frozen=True,
         validate_default=True,
     )
@@ -73,6 +75,9 @@ class ServiceSettings(BaseSettings):
     )
     login_window: float = Field(
         default=300.0, gt=0, description="for how long wrong passwords count"
+    )
+    max_body: int = Field(
+        default=1_048_576, ge=1_024, description="bytes that a request may have; more: 413"
     )
     hide: Words = Field(
         default=HIDDEN_BY_DEFAULT,
@@ -148,17 +153,19 @@ def read_settings(**flags: Any) -> ServiceSettings:
     try:
         return ServiceSettings(**said)
     except ValidationError as error:
-        told = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, each["loc"])), _message(each["msg"])]))
-            for each in error.errors()
-        )
+        told = "; ".join(map(_told, error.errors()))
         raise InvalidInputError(told) from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"tickwork.toml can't be read: {error}") from error
 
 
-def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")
+def _told(problem: ErrorDetails) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        alike = get_close_matches(name, ServiceSettings.model_fields, 1)
+        meant = f"; did you mean {alike[0]!r}?" if alike else ""
+        return f"there is no setting {name!r} (in tickwork.toml){meant}"
+    return ": ".join(filter(None, [name, problem["msg"].removeprefix("Value error, ")]))
 
 
 def is_loopback(host: str) -> bool:

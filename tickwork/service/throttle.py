@@ -26,6 +26,8 @@ class Throttle:
     def count(self, name: str, *, times: int = 1) -> None:
         """Count a try, before it is made; `times` as many are allowed as usual.
 
+        The first one that is refused is counted as well, and says so; all others cost nothing.
+
         Raises:
             TooManyAttemptsError: there were too many.
         """
@@ -35,10 +37,13 @@ class Throttle:
             kept = self._shelf.get(key)
             tries = kept.data["tries"] if kept is not None else 0
             until_us = (kept.expires_us if kept is not None else None) or now_us + self._window_us
-            if tries >= self._most * times:
+            most = self._most * times
+            if tries > most:
                 raise _refusal(until_us - now_us)
             expected = kept.revision if kept is not None else 0
             if self._shelf.put(key, {"tries": tries + 1}, expected=expected, expires_us=until_us):
+                if tries == most:
+                    raise _refusal(until_us - now_us, first=True)
                 return
         raise _refusal(SECOND)
 
@@ -47,6 +52,6 @@ class Throttle:
         self._shelf.drop(digest(name))
 
 
-def _refusal(wait_us: int) -> TooManyAttemptsError:
+def _refusal(wait_us: int, *, first: bool = False) -> TooManyAttemptsError:
     wait_s = max(1, -(-wait_us // SECOND))
-    return TooManyAttemptsError(f"too many attempts; try again in {wait_s} s", wait_s)
+    return TooManyAttemptsError(f"too many attempts; try again in {wait_s} s", wait_s, first=first)

@@ -16,7 +16,7 @@ from tickwork.service.rules import HIDDEN, Rules
 __all__ = ["changes_between", "masked", "summary_of", "task_view"]
 
 _NO_EDITS = {"etag", "updated_at", "created_at", "hidden", "active_runs", "queued_runs"}
-_NO_EDITS |= {"runs_made", "failures_in_a_row", "problem"}
+_NO_EDITS |= {"paused_by", "paused_at", "runs_made", "failures_in_a_row", "problem"}
 
 
 def task_view(info: TaskInfo, record: TaskRecord, rules: Rules, function: Any) -> TaskView:

@@ -17,6 +17,7 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    FloatRect,
     Page,
     expect,
     sync_playwright,
@@ -25,6 +26,7 @@ from playwright.sync_api import (
 from tests.service.conftest import PASSWORD
 from tests.service.dashboard import shop
 from tickwork import Scheduler
+from tickwork.coordination import Lock
 from tickwork.model.instants import from_us
 from tickwork.scheduler.clock import SystemClock
 from tickwork.service.app import create_app
@@ -33,10 +35,13 @@ from tickwork.service.people import NewUser
 from tickwork.service.roles import Role
 from tickwork.service.settings import ServiceSettings
 
-__all__ = ["Shop", "Window", "browser_here", "open_shop", "tomorrow"]
+__all__ = ["Shop", "Window", "browser_here", "log_in", "open_shop", "tomorrow"]
 
 _PATIENCE_MS = 30_000
 """How long a page may take, on a machine that is busy."""
+
+_LARGEST = 150_000
+"""Bytes that a picture of a page may have."""
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
@@ -51,8 +56,9 @@ _WITHOUT = """(folder) => document.querySelectorAll("pre").forEach((pre) => {
 class Shop:
     """A scheduler with tasks of each kind, and where its pages are."""
 
-    def __init__(self, scheduler: Scheduler, url: str) -> None:
+    def __init__(self, scheduler: Scheduler, service: Service, url: str) -> None:
         self.scheduler = scheduler
+        self.service = service
         self.url = url
 
     def fill(self) -> None:
@@ -73,25 +79,29 @@ class Shop:
 
 
 @contextmanager
-def open_shop(folder: Path, **settings: Any) -> Iterator[Shop]:
-    """Serve a shop for the time of a block."""
+def open_shop(folder: Path, *, users: bool = True, **settings: Any) -> Iterator[Shop]:
+    """Serve a shop for the time of a block, with a user of each role where people log in."""
+    while shop.step.acquire(blocking=False):
+        # What a shop before this one has left.
+        continue
     scheduler = Scheduler(f"sqlite:///{folder}/shop.db?durability=normal")
     allowed = ("tests.service.dashboard.shop:*",)
     app = create_app(scheduler, ServiceSettings(allow=allowed, **settings))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     # It listens before the server does: whoever asks early waits, and is answered.
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        found = Shop(scheduler, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        found = Shop(scheduler, app.state.service, f"http://127.0.0.1:{listening.getsockname()[1]}")
         ready = threading.Event()
 
         def serve() -> None:
             """Live in a thread of its own: the tool that drives browsers has a loop in this one."""
             with scheduler:
-                if settings.get("auth") == "password":
-                    _create_users(app.state.service)
+                if users and settings.get("auth") == "password":
+                    _create_users(found.service)
                 found.fill()
-                ready.set()
-                server.run(sockets=[listening])
+                with Lock("ledger", scheduler=scheduler), Lock("stock count", scheduler=scheduler):
+                    ready.set()
+                    server.run(sockets=[listening])
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -141,12 +151,16 @@ class Window:
             for node in each["nodes"]
         ]
 
-    def keep_picture(self, name: str) -> None:
+    def keep_picture(self, name: str, *, large: bool = True) -> None:
         """Keep a picture of this page for the documentation, where that is asked for."""
         if os.environ.get("TICKWORK_SCREENSHOTS") == "1":
             IMAGES.mkdir(exist_ok=True)
             self.page.evaluate(_WITHOUT, f"{IMAGES.parents[1]}/")
-            self.page.screenshot(path=IMAGES / f"dashboard-{name}.png", animations="disabled")
+            path = IMAGES / f"dashboard-{name}.png"
+            # What is below is more of the same.
+            clip = None if large else FloatRect(x=0, y=0, width=1280, height=560)
+            self.page.screenshot(path=path, animations="disabled", clip=clip)
+            assert path.stat().st_size < _LARGEST, f"{path.name} is too large a picture"
 
 
 @contextmanager
@@ -169,6 +183,15 @@ def browser_here() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def log_in(window: Window, name: str) -> None:
+    """Log in by the page for that."""
+    page = window.go("/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def tomorrow() -> str:

@@ -1,9 +1,8 @@
-"""The pages in a real browser, as people use them: with scripts, with a keyboard, on a phone."""
+"""The pages in a real browser, as people use them: with scripts, and with a keyboard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -11,66 +10,12 @@ from tests.service.conftest import PASSWORD
 
 serving = pytest.importorskip("tests.service.dashboard.serving", exc_type=ImportError)
 
-from playwright.sync_api import Browser, ViewportSize, expect  # noqa: E402  skipped without it
+from playwright.sync_api import Request, Route, expect  # noqa: E402  skipped without it
 
 from tests.service.dashboard import shop  # noqa: E402
 from tests.service.dashboard.serving import Shop, Window  # noqa: E402
 
 Open = Callable[..., Window]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    starting = serving.browser_here()
-    try:
-        browser = starting.__enter__()
-    except FileNotFoundError as error:
-        pytest.skip(f"there is no browser here: {error}")
-    try:
-        yield browser
-    finally:
-        starting.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Shop]:
-    """Return a shop where nobody logs in."""
-    with serving.open_shop(tmp_path_factory.mktemp("shop")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def guarded_store(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Shop]:
-    """Return a shop with a user of each role."""
-    folder = tmp_path_factory.mktemp("guarded")
-    with serving.open_shop(folder, auth="password", login_attempts=1_000) as found:
-        yield found
-
-
-@pytest.fixture
-def window(browser: Browser) -> Iterator[Open]:
-    """Open windows of browsers of their own, in which nothing may complain."""
-    opened: list[tuple[Window, Any]] = []
-
-    def open_window(shown: Shop, **options: Any) -> Window:
-        size = ViewportSize(width=options.pop("width", 1280), height=options.pop("height", 800))
-        context = browser.new_context(viewport=size, **options)
-        found = Window(context, shown.url)
-        opened.append((found, context))
-        return found
-
-    yield open_window
-    for found, context in opened:
-        context.close()
-        assert found.complaints == []
-
-
-def log_in(window: Window, name: str) -> None:
-    page = window.go("/login")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 # --- what people do -----------------------------------------------------------------------------
@@ -163,13 +108,32 @@ def test_a_task_is_paused_with_a_reason(store: Shop, window: Open) -> None:
     page.get_by_label("Until").fill(serving.tomorrow())
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("The task is paused.")).to_be_visible()
-    expect(page.locator("#live")).to_contain_text("it is a holiday; until")
+    expect(page.locator("#live")).to_contain_text("it is a holiday · by anybody")
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("The task goes on.")).to_be_visible()
 
 
-def test_a_run_is_watched_to_its_end(store: Shop, window: Open) -> None:
+def only_stream(route: Route) -> None:
+    """Answer nothing to a page that asks again for its live part."""
+    if "hx-request" in route.request.headers:
+        route.fulfill(status=204)
+    else:
+        route.continue_()
+
+
+def only_asking(route: Route) -> None:
+    """Answer nothing to a page that wants to follow a run."""
+    route.fulfill(status=204)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "handle"), [("**/runs/*", only_stream), ("**/runs/*/follow", only_asking)]
+)
+def test_a_run_is_watched_to_its_end(
+    store: Shop, window: Open, pattern: str, handle: Callable[[Route], None]
+) -> None:
     seen = window(store)
+    seen.page.route(pattern, handle)
     page = seen.go("/tasks/rebuild-index")
     page.get_by_role("button", name="Run now").click()
     bar = page.locator("progress")
@@ -185,6 +149,45 @@ def test_a_run_is_watched_to_its_end(store: Shop, window: Open) -> None:
     expect(page.locator("#result-text")).to_have_text('"rebuilt"')
     expect(page.locator("#announce")).to_have_text("The run is completed")
     expect(page.locator("#live[hx-get]")).to_have_count(0)
+    expect(page.locator("#live[data-follow]")).to_have_count(0)
+
+
+def test_a_run_that_is_held_stays_as_it_was(store: Shop, window: Open) -> None:
+    seen = window(store)
+    asked: list[str] = []
+    page = seen.go("/tasks/rebuild-index")
+    page.get_by_role("button", name="Run now").click()
+    bar = page.locator("progress")
+    expect(bar).to_have_attribute("value", "0.0")
+    page.get_by_role("link", name="Hold").click()
+    expect(page.get_by_role("link", name="Go live")).to_be_visible()
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    page.on("request", note)
+    for _ in range(4):
+        shop.step.release()
+    # Longer than it takes until a page asks again.
+    page.wait_for_timeout(1_500)
+    expect(bar).to_have_attribute("value", "0.0")
+    assert asked == []
+    page.get_by_role("link", name="Go live").click()
+    expect(page.locator("h1 .status")).to_have_text("completed")
+
+
+def test_focus_and_scrolling_stay_while_a_run_moves(store: Shop, window: Open) -> None:
+    page = window(store).go("/tasks/rebuild-index")
+    page.get_by_role("button", name="Run now").click()
+    bar = page.locator("progress")
+    expect(bar).to_have_attribute("value", "0.0")
+    page.locator("#cancel").focus()
+    shop.step.release()
+    expect(bar).to_have_attribute("value", "25.0")
+    expect(page.locator("#cancel")).to_be_focused()
+    for _ in range(3):
+        shop.step.release()
+    expect(page.locator("h1 .status")).to_have_text("completed")
 
 
 def test_a_run_is_cancelled(store: Shop, window: Open) -> None:
@@ -246,7 +249,7 @@ def test_people_log_in_and_out_and_viewers_only_look(guarded_store: Shop, window
     expect(page.get_by_role("heading", name="You may not do that")).to_be_visible()
     expect(page.get_by_text("tasks.change takes the role operator")).to_be_visible()
     seen.go("/")
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Log out", exact=True).click()
     expect(page.get_by_text("You are logged out.")).to_be_visible()
     seen.go("/tasks")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
@@ -264,69 +267,3 @@ def test_the_theme_is_chosen_and_stays(store: Shop, window: Open) -> None:
     expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
     expect(body).to_have_css("background-color", "rgb(18, 20, 24)")
     assert page.url.endswith("/nodes")
-
-
-# --- who uses them ------------------------------------------------------------------------------
-
-PAGES = {
-    "overview": "/",
-    "tasks": "/tasks",
-    "task": "/tasks/close-day",
-    "edit": "/tasks/close-day/edit",
-    "pause": "/tasks/close-day/pause",
-    "remove": "/tasks/close-day/remove",
-    "new": "/new-task",
-    "bulk": "/bulk?action=pause",
-    "retry": "/retry-runs",
-    "runs": "/runs",
-    "failures": "/runs?status=failed",
-    "nodes": "/nodes",
-    "locks": "/locks",
-    "audit": "/audit",
-    "account": "/account",
-    "none": "/nowhere",
-}
-PICTURES = {"overview", "tasks", "task", "bulk", "failures", "nodes", "audit"}
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_people_from_using_the_pages(store: Shop, window: Open, scheme: str) -> None:
-    seen = window(store, color_scheme=scheme)
-    found = {}
-    for name, path in PAGES.items():
-        seen.go(path)
-        found[name] = seen.barriers()
-        if name in PICTURES and scheme == "light":
-            seen.keep_picture(name)
-        if name == "overview" and scheme == "dark":
-            seen.keep_picture("dark")
-    failed = store.scheduler.get_runs(task="charge-cards", limit=1)[0]
-    seen.go(f"/runs/{failed.id}")
-    found["run"] = seen.barriers()
-    assert {name: barriers for name, barriers in found.items() if barriers} == {}
-    assert len(found) == 17
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_people_out(guarded_store: Shop, window: Open, scheme: str) -> None:
-    seen = window(guarded_store, color_scheme=scheme)
-    seen.go("/login")
-    found = {"login": seen.barriers()}
-    log_in(seen, "admin")
-    for path in ("/users", "/users/viewer/remove", "/account"):
-        seen.go(path)
-        found[path] = seen.barriers()
-        if path == "/users" and scheme == "light":
-            seen.keep_picture("users")
-    assert {name: barriers for name, barriers in found.items() if barriers} == {}
-
-
-def test_pages_fit_a_phone(store: Shop, window: Open) -> None:
-    seen = window(store, width=360, height=740)
-    wide = {}
-    for name, path in PAGES.items():
-        page = seen.go(path)
-        wide[name] = page.evaluate("document.documentElement.scrollWidth")
-        if name == "tasks":
-            seen.keep_picture("phone")
-    assert {name: width for name, width in wide.items() if width > 360} == {}

@@ -105,7 +105,7 @@ def test_a_task_is_paused_with_reason_and_end_and_resumed(site: Site) -> None:
     leads = browser.send(form, reason="it is a holiday", until="2026-11-03T08:00")
     page = browser.get(leads)
     assert "The task is paused." in page.words
-    assert "by anybody, it is a holiday; until 2026-11-03 08:00:00" in page.words
+    assert "it is a holiday · by anybody now · until 2026-11-03 08:00:00" in page.words
     assert "by anybody: it is a holiday" in browser.get("/tasks?state=paused").words
     paused = site.scheduler.get_task("close").snapshot()
     assert paused.paused_until == datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
@@ -169,6 +169,70 @@ def test_many_are_counted_before_anything_is_done_to_them(site: Site) -> None:
     states = {task.schedule_state for task in site.scheduler.get_tasks()}
     assert states == {"paused"}
     assert browser.get("/tasks").words.count("by anybody: all of them") == 3
+
+
+def test_many_are_paused_until_some_time(site: Site) -> None:
+    browser = browser_of(site)
+    form = browser.get("/bulk?action=pause").form("/bulk")
+    page = browser.send(form, 422, reason="the move", until="2020-01-01T00:00")
+    assert "is not after now" in page.words
+    again = page.form("/bulk")
+    assert (again.fields["reason"], again.fields["until"]) == ("the move", "2020-01-01T00:00")
+    assert {task.schedule_state for task in site.scheduler.get_tasks()} == {"scheduled"}
+    done = browser.send(again, 200, until="2026-11-03T08:00")
+    assert "done to 2 of 2 tasks" in done.words
+    paused = [site.scheduler.get_task(each).snapshot() for each in ("close", "fails")]
+    until = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
+    assert [(task.paused_reason, task.paused_until) for task in paused] == [("the move", until)] * 2
+    told = "by anybody: the move until 2026-11-03 08:00:00"
+    assert browser.get("/tasks").words.count(told) == 2
+
+
+def test_only_a_pause_asks_why_and_until_when(site: Site) -> None:
+    browser = browser_of(site)
+    for action in ("resume", "run", "remove"):
+        fields = browser.get(f"/bulk?action={action}").form("/bulk").fields
+        assert set(fields) == {"expected_count"}
+
+
+def test_old_runs_are_counted_before_they_are_forgotten(site: Site) -> None:
+    for task in ("close", "fails"):
+        site.scheduler.pause_task(task)
+    for _ in range(3):
+        site.scheduler.run_task("close")
+        site.scheduler.advance(seconds=2)
+    site.scheduler.advance(days=3)
+    count = len(site.scheduler.get_runs(limit=1_000))
+    browser = browser_of(site)
+    assert "/prune-runs" in browser.get("/runs").links
+    page = browser.get("/prune-runs")
+    [ask] = [form for form in page.forms if form.action == "/prune-runs"]
+    assert (ask.method, ask.fields["before"]) == ("get", "2026-10-29T08:00")
+    counted = browser.get("/prune-runs?before=2026-11-02T08:00:03")
+    assert "2 runs from before 2026-11-02 08:00:03 UTC" in counted.words
+    assert len(site.scheduler.get_runs(limit=1_000)) == count
+    form = counted.form("/prune-runs")
+    refused = browser.send(form, 409, expected_count="3")
+    assert "it would be 2 runs now, not 3" in refused.words
+    assert len(site.scheduler.get_runs(limit=1_000)) == count
+    done = browser.send(form, 200)
+    assert "2 rows of what was over before 2026-11-02 08:00:03 UTC are gone." in done.words
+    assert len(site.scheduler.get_runs(limit=1_000)) == count - 2
+    assert "There is nothing to prune" in browser.get("/prune-runs?before=2020-01-01T00:00").words
+    assert "runs.prune" in browser.get("/audit").words
+
+
+def test_what_is_no_instant_prunes_nothing(site: Site) -> None:
+    page = browser_of(site).get("/prune-runs?before=yesterday", 422)
+    assert "an instant is a text such as" in page.words
+    assert page.deeds == {"/theme"}
+
+
+@pytest.mark.parametrize("name", ["viewer", "operator"])
+def test_who_may_not_prune_is_not_shown_it(guarded: Site, name: str) -> None:
+    browser = browser_of(guarded, name)
+    assert "/prune-runs" not in browser.get("/runs").links
+    browser.get("/prune-runs?before=2020-01-01T00:00", 403)
 
 
 def test_many_are_those_of_the_filters(site: Site) -> None:

@@ -109,7 +109,7 @@ def test_a_viewer_is_shown_nothing_that_changes_tasks(guarded: Site) -> None:
     for path in crawl(browser, "/"):
         if not path.startswith("/static"):
             shown |= browser.get(path).deeds
-    assert shown == {"/theme", "/logout", "/account/tokens", "/account/password"}
+    assert shown == {"/theme", "/logout", "/account/tokens", "/account/password", "/account/logout"}
 
 
 @pytest.mark.parametrize("path", DEEDS)
@@ -134,7 +134,9 @@ def test_an_operator_removes_nothing(guarded: Site) -> None:
     browser.get("/tasks/close/remove", 403)
 
 
-@pytest.mark.parametrize("path", [*DEEDS, "/logout", "/account/tokens", "/account/password"])
+@pytest.mark.parametrize(
+    "path", [*DEEDS, "/logout", "/account/tokens", "/account/password", "/account/logout"]
+)
 def test_a_form_without_the_word_of_its_session_is_refused(guarded: Site, path: str) -> None:
     browser = browser_of(guarded, "admin")
     assert "X-CSRF-Token" in browser.post(path, {}, 403).words

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse
 
 from tickwork.errors import ConflictError, InvalidInputError, NotFoundError
 from tickwork.model.instants import from_us
-from tickwork.service.actors import Actor, Via
+from tickwork.service.actors import Via
 from tickwork.service.dashboard.rendering import HEADERS, THEME_COOKIE, THEMES, Links, render
 from tickwork.service.dashboard.visiting import (
     DeedDep,
@@ -34,7 +34,7 @@ from tickwork.service.people import (
     TokenMade,
     UserChange,
 )
-from tickwork.service.rest.access import begin_session
+from tickwork.service.rest.access import begin_session, stranger
 from tickwork.service.rest.problems import status_of
 from tickwork.service.roles import Action, Role
 
@@ -92,7 +92,8 @@ def log_in(request: Request, form: _FormDep) -> Response:
     response = RedirectResponse(f"{_base(request)}{wanted}", 303, HEADERS)
     try:
         credentials = read_model(Credentials, {"name": name, "password": password})
-        begin_session(_service(request), request, response, credentials)
+        asking = stranger(_service(request), request, Via.UI)
+        begin_session(asking, request, response, credentials)
     except _REFUSALS as error:
         fault = str(error) if isinstance(error, TooManyAttemptsError) else (
             "There is no such user with this password."
@@ -107,8 +108,11 @@ def log_in(request: Request, form: _FormDep) -> Response:
 @router.post("/logout")
 def log_out(visit: DeedDep) -> Response:
     """End the session."""
-    if visit.actor.session is not None:
-        visit.service.accounts.log_out(visit.actor.session)
+    visit.operations.log_out()
+    return _gone(visit)
+
+
+def _gone(visit: Visit) -> Response:
     response = visit.go(visit.links("/login", said="logged-out"))
     response.delete_cookie(COOKIE, path=_base(visit.request) or "/")
     return response
@@ -129,10 +133,8 @@ def set_up(request: Request, form: _FormDep) -> Response:
     """Make the first admin."""
     given: dict[str, Any] = {name: text_of(form, name) or "" for name in ("token", "name")}
     given["password"] = form.get("password")
-    address = request.client.host if request.client is not None else ""
-    actor = Actor(name=given["name"] or "nobody", role=Role.ADMIN, via=Via.UI, address=address)
     try:
-        _service(request).operations(actor).set_up(read_model(SetUp, given))
+        stranger(_service(request), request, Via.UI).set_up(read_model(SetUp, given))
     except _REFUSALS as error:
         return render(request, "setup.html", status=status_of(error), token=given["token"],
                       name=given["name"], fault=str(error))  # fmt: skip
@@ -179,6 +181,13 @@ def change_password(visit: DeedDep) -> Response:
     except _REFUSALS as error:
         return _account(visit, status_of(error), fault=str(error))
     return visit.go(visit.links("/login", said="password"))
+
+
+@router.post("/account/logout")
+def log_out_everywhere(visit: DeedDep) -> Response:
+    """End all sessions of one's own."""
+    visit.operations.log_out_everywhere()
+    return _gone(visit)
 
 
 @router.post("/account/tokens")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
 
+from tickwork.errors import InvalidInputError
 from tickwork.service.dashboard.tasks import FILTERS, asked_filter
-from tickwork.service.dashboard.visiting import DeedDep, Visit, VisitDep, read_model
+from tickwork.service.dashboard.visiting import DeedDep, Visit, VisitDep, in_utc, read_model
 from tickwork.service.models import BulkRequest, BulkResult, RetryRequest, RunFilter
 
 __all__ = ["router"]
@@ -26,9 +28,14 @@ def count_tasks(visit: VisitDep) -> Response:
 @router.post("/bulk")
 def change_tasks(visit: DeedDep) -> Response:
     """Do it to all of them, if they are still as many."""
-    request = _request(visit, dry_run=False, expected_count=visit.text("expected_count"),
-                       reason=visit.text("reason"))  # fmt: skip
-    return _tasks_page(visit, request, visit.operations.bulk_tasks(request))
+    given = {name: visit.text(name) for name in ("reason", "until")}
+    try:
+        request = _request(visit, dry_run=False, expected_count=visit.text("expected_count"),
+                           reason=given["reason"], until=in_utc(given["until"]))  # fmt: skip
+        return _tasks_page(visit, request, visit.operations.bulk_tasks(request))
+    except InvalidInputError as error:
+        counted = visit.operations.bulk_tasks(_request(visit))
+        return _tasks_page(visit, _request(visit), counted, fault=str(error), given=given)
 
 
 def _request(visit: Visit, **said: Any) -> BulkRequest:
@@ -37,9 +44,22 @@ def _request(visit: Visit, **said: Any) -> BulkRequest:
     return read_model(BulkRequest, {"action": action, "filter": asked_filter(visit), **given})
 
 
-def _tasks_page(visit: Visit, request: BulkRequest, result: BulkResult) -> Response:
+def _tasks_page(
+    visit: Visit,
+    request: BulkRequest,
+    result: BulkResult,
+    *,
+    fault: str | None = None,
+    given: Mapping[str, str | None] | None = None,
+) -> Response:
     return visit.page(
-        "bulk.html", action=request.action, result=result, filters=visit.asked(FILTERS)
+        "bulk.html",
+        status=422 if fault else 200,
+        action=request.action,
+        result=result,
+        filters=visit.asked(FILTERS),
+        fault=fault,
+        given=given or {},
     )
 
 

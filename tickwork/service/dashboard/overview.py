@@ -22,7 +22,6 @@ router = APIRouter()
 
 _SHOWN = 5
 _COUNTED = 50
-_LOOKED_AT = 200
 
 
 class _Trouble(NamedTuple):
@@ -33,6 +32,7 @@ class _Trouble(NamedTuple):
     failing: list[tuple[TaskView, RunSummary | None]]
     failing_count: str
     quarantined: list[RunSummary]
+    quarantined_count: int
     dead: list[NodeInfo]
     unplannable: list[str]
 
@@ -67,13 +67,17 @@ def _trouble(operations: Operations, nodes: list[NodeInfo]) -> _Trouble:
     found_late = operations.list_tasks(late, sort="next_run_time", limit=_SHOWN).items
     # To count them costs as much as to find them: it is asked once, and up to a bound.
     found_failing = operations.list_tasks(failing, limit=_COUNTED + 1).items
+    # Runs that were under way when a node died, and are tried again one by one.
+    suspects = RunFilter(status=[RunState.PENDING], suspect=True)
+    quarantined = operations.list_runs(suspects, limit=_SHOWN).items
     alive, dead = _by_life(operations, nodes)
     return _Trouble(
         late=found_late,
         late_count=operations.count_tasks(late) if found_late else 0,
         failing=[(task, _last_failure(operations, task)) for task in found_failing[:_SHOWN]],
         failing_count=_bounded(len(found_failing)),
-        quarantined=_quarantined(operations),
+        quarantined=quarantined,
+        quarantined_count=operations.count_runs(suspects) if quarantined else 0,
         dead=dead,
         unplannable=_unplannable(alive),
     )
@@ -97,12 +101,6 @@ def _by_life(
         now = from_us(operations.reach.now_us(node.store))
         (alive if node.expires_at > now else dead).append(node)
     return alive, dead
-
-
-def _quarantined(operations: Operations) -> list[RunSummary]:
-    """Return runs that were under way when a node died, and are tried again one by one."""
-    waiting = _runs(operations, RunState.PENDING, _LOOKED_AT)
-    return [run for run in waiting if run.crashes > 0][:_SHOWN]
 
 
 def _unplannable(alive: list[NodeInfo]) -> list[str]:

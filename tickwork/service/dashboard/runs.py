@@ -7,15 +7,16 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from tickwork.model.policies import TERMINAL, RunState, Source
-from tickwork.service.dashboard.visiting import DeedDep, RunId, VisitDep, read_model
+from tickwork.model.snapshots import RunInfo
+from tickwork.service.dashboard.visiting import DeedDep, RunId, Visit, VisitDep, in_utc, read_model
 from tickwork.service.models import RunFilter
 from tickwork.service.views import masked
 
-__all__ = ["router"]
+__all__ = ["router", "run_part"]
 
 router = APIRouter()
 
-_FILTERS = ("store", "task", "source", "since", "until")
+_FILTERS = ("store", "task", "source", "since", "until", "suspect")
 _PAGE = 50
 
 
@@ -26,8 +27,8 @@ def list_runs(visit: VisitDep) -> Response:
     states = [each for each in visit.request.query_params.getlist("status") if each]
     shown = dict(given)
     for name in ("since", "until"):
-        if name in given and len(given[name]) == len("2026-12-24T18:00"):
-            given[name] += "Z"  # of a field for date and time, which knows no time zone
+        if name in given:
+            given[name] = in_utc(given[name])
     filters = read_model(RunFilter, given | ({"status": states} if states else {}))
     page = visit.operations.list_runs(filters, limit=_PAGE, cursor=visit.cursor)
     return visit.page(
@@ -44,13 +45,23 @@ def list_runs(visit: VisitDep) -> Response:
 def show_run(visit: VisitDep, run_id: RunId) -> Response:
     """Show a run: how far it is, what it logged, how it ended."""
     run = visit.operations.get_run(run_id, store=visit.store)
-    shown = run.model_dump(mode="json")
-    return visit.page(
-        "run.html",
-        run=run,
-        over=run.status in TERMINAL,
-        result=masked(shown["result"], visit.operations.rules),
-    )
+    return visit.page("run.html", **_known(visit, run))
+
+
+def run_part(visit: Visit, run: RunInfo, *, here: str) -> str:
+    """Return what moves of the page of a run; `here` is the address of that page."""
+    asked = {"store": visit.store} if visit.store else {}
+    part = visit.page("run_live.html", **_known(visit, run), here=here, query=asked)
+    return bytes(part.body).decode()
+
+
+def _known(visit: Visit, run: RunInfo) -> dict[str, Any]:
+    result = run.model_dump(mode="json")["result"]
+    return {
+        "run": run,
+        "over": run.status in TERMINAL,
+        "result": masked(result, visit.operations.rules),
+    }
 
 
 @router.post("/runs/{run_id}/cancel")

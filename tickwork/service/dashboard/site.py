@@ -19,13 +19,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tickwork.errors import TickworkError
+from tickwork.service.actors import Actor, Via
 from tickwork.service.dashboard import (
     access,
     bulk,
     cluster,
     creating,
     editing,
+    following,
     overview,
+    pruning,
     runs,
     task,
     tasks,
@@ -41,7 +44,19 @@ __all__ = ["add_dashboard"]
 
 logger = logging.getLogger("tickwork.service")
 
-_MODULES = (overview, tasks, task, editing, creating, bulk, runs, cluster, access)
+_MODULES = (
+    overview,
+    tasks,
+    task,
+    editing,
+    creating,
+    bulk,
+    pruning,
+    runs,
+    following,
+    cluster,
+    access,
+)
 _OTHERS = ("/api/", "/health/", "/metrics")
 _TITLES = {
     403: "You may not do that",
@@ -49,6 +64,7 @@ _TITLES = {
     405: "That can't be done here",
     409: "Something else happened meanwhile",
     412: "Somebody else changed this",
+    413: "That is too much at once",
     422: "That can't be understood",
     429: "Too many attempts",
     503: "The store doesn't answer",
@@ -59,6 +75,7 @@ _ADVICE = {
     405: "This address only takes what a form on another page sends.",
     409: "Go back, look at it as it is now, and decide again.",
     412: "Go back, look at it as it is now, and decide again.",
+    413: "Go back, and send less. Nothing was changed.",
     422: "Go back, correct it, and try again. Nothing was changed.",
     429: "Wait, then try again.",
     503: "Nothing is lost: due tasks run late rather than never. Try again in a moment.",
@@ -136,7 +153,9 @@ def _show_invalid(request: Request, error: Exception) -> Response:
 
 def _show_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for no other
-    response = _error_page(request, error.status_code, "")
+    # Of others it only says in other words what the title says.
+    detail = error.detail if error.status_code == 413 else ""
+    response = _error_page(request, error.status_code, detail)
     response.headers.update(error.headers or {})
     return response
 
@@ -148,6 +167,13 @@ def _show_unexpected(request: Request, _: Exception) -> Response:
 def _error_page(request: Request, status: int, detail: str) -> Response:
     title = _TITLES.get(status, "Something went wrong")
     advice = _ADVICE.get(status, "The service's log says what happened. Try again in a moment.")
-    return render(
-        request, "error.html", status=status, title=title, detail=detail, advice=advice
-    )  # fmt: skip
+    return render(request, "error.html", status=status, actor=_who(request, status), title=title,
+                  detail=detail, advice=advice)  # fmt: skip
+
+
+def _who(request: Request, status: int) -> Actor | None:
+    """Return for whom an error is shown, so that they can go on; nobody where the store is away."""
+    try:
+        return None if status >= 500 else request.app.state.service.actor(request, Via.UI)
+    except TickworkError:
+        return None

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Response
 from tickwork.errors import InvalidInputError
 from tickwork.model.instants import from_us
 from tickwork.service.dashboard.drawing import time_line
-from tickwork.service.dashboard.tasks import pauses_of
 from tickwork.service.dashboard.visiting import (
     DeedDep,
     TaskId,
     Visit,
     VisitDep,
+    in_utc,
     read_model,
 )
 from tickwork.service.models import Pause, RunFilter, TaskView
@@ -46,7 +46,6 @@ def show_task(visit: VisitDep, task_id: TaskId) -> Response:
         page=runs,
         fires=fires,
         line=line,
-        paused_by=pauses_of(operations, [task]).get(task.id),
         etag=task.etag,
     )
 
@@ -79,16 +78,11 @@ def pause_task(visit: DeedDep, task_id: TaskId) -> Response:
     given: dict[str, Any] = {name: visit.text(name) for name in ("reason", "until")}
     task = visit.operations.get_task(task_id, store=visit.store)
     try:
-        pause = read_model(Pause, given | {"until": _in_utc(given["until"])})
+        pause = read_model(Pause, given | {"until": in_utc(given["until"])})
         visit.operations.pause_task(task_id, pause, store=task.store, etag=visit.text("etag"))
     except InvalidInputError as error:
         return visit.page("pause.html", status=422, task=task, fault=str(error), given=given)
     return visit.go(visit.links.task(task_id, task.store, said="paused"))
-
-
-def _in_utc(text: str | None) -> str | None:
-    """Return what a field for date and time holds, which knows no time zone, as one in UTC."""
-    return None if text is None else f"{text}Z" if "T" in text and text[-1].isdigit() else text
 
 
 @router.post("/tasks/{task_id}/resume")

@@ -24,6 +24,7 @@ __all__ = [
     "Visit",
     "VisitDep",
     "faults_of",
+    "in_utc",
     "read_model",
     "text_of",
 ]
@@ -78,6 +79,11 @@ def text_of(form: FormData, name: str) -> str | None:
     """Return a field's text, None where it is empty or a file."""
     value = form.get(name)
     return value.strip() or None if isinstance(value, str) else None
+
+
+def in_utc(text: str | None) -> str | None:
+    """Return what a field for date and time holds, which knows no time zone, as one in UTC."""
+    return f"{text}Z" if text and "T" in text and text[-1].isdigit() and "+" not in text else text
 
 
 def get_visit(request: Request) -> Visit:

@@ -62,6 +62,7 @@ MEANING = {
     "done": "good",
     "asked": "warn",
     "refused": "bad",
+    "throttled": "bad",
 }
 """The colour of a state, which its text always stands beside."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from tickwork.errors import InvalidInputError
-from tickwork.service.audit import AuditEntry
-from tickwork.service.errors import AccessDeniedError
+from tickwork.service.audit import AuditEntry, Outcome
+from tickwork.service.errors import AccessDeniedError, TooManyAttemptsError
 from tickwork.service.models import Page
 from tickwork.service.operations.base import OperationsBase
 from tickwork.service.people import (
+    Credentials,
     Me,
     NewToken,
     NewUser,
     PasswordChange,
+    SessionView,
     SetUp,
     TokenMade,
     TokenView,
@@ -23,14 +28,68 @@ from tickwork.service.roles import Action, Role
 __all__ = ["AccessOperations"]
 
 
+_UNKNOWN = "(unknown)"
+"""What stands in the audit log for a name of nobody, which may be a password in a wrong field."""
+
+
 class AccessOperations(OperationsBase):
     """Users, tokens and the audit log."""
 
+    # --- in and out ---------------------------------------------------------------------------
+
     def set_up(self, wanted: SetUp) -> UserView:
-        """Make the first admin, with the token that was printed for that."""
-        with self._doing(Action.USERS_CREATE, wanted.name) as doing:
-            doing.after = {"role": Role.ADMIN.value}
-            return self.accounts.set_up(wanted.token, wanted.name, wanted.password)
+        """Make the first admin, with the token that was printed for that.
+
+        Raises:
+            UnauthenticatedError: it is another token, or it was used already.
+            TooManyAttemptsError: there were too many tries.
+        """
+        self._admit(Action.USERS_SET_UP, wanted.name, self.accounts.admit_to_set_up)
+        with self._doing(Action.USERS_SET_UP, wanted.name) as doing:
+            made = self.accounts.set_up(wanted.token, wanted.name, wanted.password)
+            doing.actor = replace(self.actor, name=made.name, role=made.role)
+            doing.after = {"role": made.role.value}
+        return made
+
+    def log_in(self, given: Credentials) -> tuple[str, SessionView]:
+        """Begin a session; return its secret, and what may be known of it.
+
+        Raises:
+            UnauthenticatedError: there is no such user, or the password is another one.
+            TooManyAttemptsError: there were too many wrong ones for this name or address.
+        """
+        name = given.name if self.accounts.has_user(given.name) else _UNKNOWN
+        self._admit(
+            Action.SESSIONS_LOGIN,
+            name,
+            lambda: self.accounts.admit(given.name, self.actor.address),
+        )
+        with self._doing(Action.SESSIONS_LOGIN, name) as doing:
+            secret, view = self.accounts.log_in(given.name, given.password)
+            doing.actor = replace(self.actor, name=view.user, role=view.role)
+        return secret, view
+
+    def _admit(self, action: Action, target: str, admit: Callable[[], None]) -> None:
+        """Count a try; the audit log says once that there were too many, and not each time."""
+        try:
+            admit()
+        except TooManyAttemptsError as error:
+            if error.first:
+                entry = self.audit.ask(self.actor, action, target, outcome=Outcome.THROTTLED)
+                self.audit.complete(entry, Outcome.THROTTLED, error=error)
+            raise
+
+    def log_out(self) -> None:
+        """End the session of who is asking, where there is one."""
+        if self.actor.session is not None:
+            with self._doing(Action.SESSIONS_LOGOUT, self.actor.name):
+                self.accounts.log_out(self.actor.session)
+
+    def log_out_everywhere(self) -> None:
+        """End all sessions of one's own, in all browsers; tokens stay."""
+        user = self._self()
+        with self._doing(Action.SESSIONS_LOGOUT_ALL, user):
+            self.accounts.log_out_everywhere(user)
 
     # --- oneself ------------------------------------------------------------------------------
 
@@ -44,13 +103,14 @@ class AccessOperations(OperationsBase):
             user=actor.user,
             via=actor.via,
             csrf=actor.csrf,
-            may=[action for action in Action if actor.role.may(action)],
+            may=[action for action in Action if actor.may(action)],
         )
 
     def change_password(self, change: PasswordChange) -> None:
         """Change one's own password, which ends all sessions of one's own."""
         user = self._self()
-        with self._doing(Action.SELF_CHANGE, user):
+        with self._doing(Action.SELF_CHANGE, user) as doing:
+            doing.after = {"password": "changed"}
             self.accounts.change_password(user, change.old, change.new)
 
     def _self(self) -> str:

@@ -13,7 +13,13 @@ from tickwork.scheduler.scheduler import Scheduler
 from tickwork.service.accounts import Accounts
 from tickwork.service.actors import Actor
 from tickwork.service.audit import AuditLog, Outcome
+from tickwork.service.errors import (
+    AccessDeniedError,
+    TooManyAttemptsError,
+    UnauthenticatedError,
+)
 from tickwork.service.models import TaskView
+from tickwork.service.pauses import Pauses
 from tickwork.service.reaching import Reach
 from tickwork.service.roles import Action
 from tickwork.service.rules import Rules
@@ -23,10 +29,14 @@ __all__ = ["Doing", "OperationsBase"]
 
 
 class Doing:
-    """Something that is being done; `after` is what the audit log says of its effect."""
+    """Something that is being done; `after` is what the audit log says of its effect.
+
+    `actor` is who did it, where that comes out by it.
+    """
 
     def __init__(self) -> None:
         self.after: Mapping[str, Any] | None = None
+        self.actor: Actor | None = None
 
 
 class OperationsBase:
@@ -53,7 +63,7 @@ class OperationsBase:
 
     def may(self, action: Action) -> bool:
         """Whether the actor may do something; for pages that show only what can be done."""
-        return self.actor.role.may(action)
+        return self.actor.may(action)
 
     def _look(self, action: Action) -> None:
         """Refuse an actor who may not look at something."""
@@ -74,9 +84,9 @@ class OperationsBase:
         try:
             yield doing
         except BaseException as error:
-            self.audit.complete(entry, Outcome.FAILED, error=error)
+            self.audit.complete(entry, _outcome_of(error), error=error)
             raise
-        self.audit.complete(entry, Outcome.DONE, after=doing.after)
+        self.audit.complete(entry, Outcome.DONE, after=doing.after, actor=doing.actor)
 
     def _require(self, action: Action, target: str) -> None:
         """Refuse an actor who may not do something, before anything is looked up.
@@ -84,7 +94,7 @@ class OperationsBase:
         Raises:
             AccessDeniedError: the actor may not do it; the audit log says that it was tried.
         """
-        if not self.actor.role.may(action):
+        if not self.actor.may(action):
             refusal = self.actor.refusal(action)
             entry = self.audit.ask(self.actor, action, target, outcome=Outcome.REFUSED)
             self.audit.complete(entry, Outcome.REFUSED, error=refusal)
@@ -96,13 +106,25 @@ class OperationsBase:
 
     def _views(self, records: list[TaskRecord], store: str) -> list[TaskView]:
         infos = self.reach.task_infos(records, store)
-        return [
+        views = [
             task_view(info, record, self.rules, self._function(record))
             for info, record in zip(infos, records, strict=True)
         ]
+        return self._pauses(store).named(views)
+
+    def _pauses(self, store: str) -> Pauses:
+        return Pauses(self.reach.keeping, store, self.reach.now_us)
 
     def _function(self, record: TaskRecord) -> Any:
         definition = record.definition
         if not isinstance(definition, Definition):
             return None
         return self.reach.function_of(definition)
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    """Return what became of something that ended by an error."""
+    if isinstance(error, TooManyAttemptsError):
+        return Outcome.THROTTLED
+    refused = isinstance(error, (AccessDeniedError, UnauthenticatedError))
+    return Outcome.REFUSED if refused else Outcome.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tickwork.errors import InvalidInputError, TaskNotFoundError, TickworkError
+from tickwork.model.instants import to_us
 from tickwork.service.errors import CountChangedError
 from tickwork.service.models import BulkRequest, BulkResult, Failure, Pause, TaskView
 from tickwork.service.operations.tasks import TaskOperations
@@ -35,6 +36,7 @@ class BulkOperations(TaskOperations):
         """
         if request.action != "pause" and (request.reason or request.until):
             raise InvalidInputError("`reason` and `until` are about pausing")
+        self._check_until(request)
         action = _ACTIONS[request.action]
         self._require(action, "bulk")
         count = self.count_tasks(request.filter)
@@ -57,6 +59,11 @@ class BulkOperations(TaskOperations):
             }
         return BulkResult(count=count, sample=sample, applied=True, done=done, failed=failed)
 
+    def _check_until(self, request: BulkRequest) -> None:
+        """Refuse at once what each of many tasks would refuse."""
+        if request.until is not None and to_us(request.until) <= self.reach.now_us():
+            raise InvalidInputError(f"until={request.until.isoformat()} is not after now")
+
     def _found_tasks(self, request: BulkRequest) -> Iterator[TaskView]:
         """Yield what a filter finds; in the order of ids, so that changes don't move them."""
         cursor: str | None = None
@@ -68,19 +75,29 @@ class BulkOperations(TaskOperations):
                 return
 
     def _deed(self, request: BulkRequest, task: TaskView) -> Callable[[], object]:
-        pause = Pause(reason=request.reason, until=request.until)
         scheduler, where = self.scheduler, {"store": task.store}
         match request.action:
             case "pause":
-                return lambda: scheduler.pause_task(
-                    task.id, reason=pause.reason, until=pause.until, **where
-                )
+                pause = Pause(reason=request.reason, until=request.until)
+                return lambda: self._pause(task, pause)
             case "resume":
-                return lambda: scheduler.resume_task(task.id, **where)
+                return lambda: self._go_on(task, scheduler.resume_task)
             case "run":
                 return lambda: scheduler.run_task(task.id, **where)
             case "remove":
-                return lambda: scheduler.remove_task(task.id, **where)
+                return lambda: self._go_on(task, scheduler.remove_task)
+
+    def _pause(self, task: TaskView, pause: Pause) -> None:
+        self.scheduler.pause_task(
+            task.id, reason=pause.reason, until=pause.until, store=task.store
+        )  # fmt: skip
+        self._pauses(task.store).note(task.id, self.actor.name, pause)
+
+    def _go_on(self, task: TaskView, deed: Callable[..., None]) -> None:
+        """Do something after which it doesn't matter any more who paused a task."""
+        deed(task.id, store=task.store)
+        if task.paused_by is not None:
+            self._pauses(task.store).forget(task.id)
 
     @staticmethod
     def _try(deed: Callable[[], object]) -> str | None:

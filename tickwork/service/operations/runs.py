@@ -1,11 +1,17 @@
-"""What can be done to runs."""
+"""What can be done to runs.
+
+A store finds at once what few runs are: those of a task or of a time, those that aren't over or
+didn't go well. For a page of others, of a source or of completed ones, it may have to look through
+all that it keeps; so it is asked about so many of them at a time, and the page says how far it got.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tickwork.errors import ConflictError, InvalidInputError, TickworkError
-from tickwork.model.instants import to_us
+from tickwork.model.instants import from_us, to_us
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import RunRecord
 from tickwork.model.snapshots import RunInfo
@@ -33,6 +39,8 @@ __all__ = ["RunOperations"]
 
 _SAMPLE = 20
 _PAGE = 500
+_LOOKED_AT = 50_000
+"""How many runs are looked through for one page, where only a few of them may fit."""
 _FAILED = (RunState.FAILED, RunState.TIMEOUT, RunState.LOST)
 
 
@@ -49,23 +57,69 @@ class RunOperations(OperationsBase):
     ) -> Page[RunSummary]:
         """Return a page of runs, the newest first, of all stores together.
 
+        It may have fewer than `limit` and a next one: see `Page`.
+
         Raises:
             InvalidInputError: the cursor is none of this list.
         """
         self._look(Action.RUNS_LIST)
         filters = filters or RunFilter()
         before = None if cursor is None else _place(cursor)
-        found = self._find(filters, limit + 1, before)
-        infos = self.reach.run_infos(found[:limit])
-        following = None
+        found, edge = self._sought(filters, limit + 1, before)
+        following = None if edge is None else make_cursor(*edge)
         if len(found) > limit:
             last, _ = found[limit - 1]
             following = make_cursor(last.created_us, last.id)
+        infos = self.reach.run_infos(found[:limit])
+        count, exact = self._counted(filters) if total else (None, True)
         return Page(
             items=[summary_of(info) for info in infos],
             next_cursor=following,
-            total=self.count_runs(filters) if total else None,
+            total=count,
+            total_exact=exact,
+            looked_back_to=None if edge is None else from_us(edge[0]),
         )
+
+    def _sought(
+        self, filters: RunFilter, limit: int, before: tuple[int, str] | None
+    ) -> tuple[list[tuple[RunRecord, str]], tuple[int, str] | None]:
+        """Return runs, and, where too many were looked at to find all, the last of those."""
+        if not _is_sought(filters):
+            return self._find(filters, limit, before), None
+        found = self._find(filters, limit, before, _LOOKED_AT)
+        if len(found) >= limit and len(self.reach.names(filters.store)) == 1:
+            return found, None
+        edge = self._edge(filters, before)
+        if edge is not None:
+            # Of another store, or since a moment ago: they come on the next page.
+            found = [each for each in found if each[0].id >= edge[1]]
+        return found, edge if len(found) < limit else None
+
+    def _edge(
+        self, filters: RunFilter, before: tuple[int, str] | None = None
+    ) -> tuple[int, str] | None:
+        """Return the last run to look at, from a place on; None where these are all there are."""
+        asked = _query(filters, 2, before)
+        query = replace(
+            asked, states=None, source=None, since_us=None, suspect=None, offset=_LOOKED_AT - 1
+        )
+        names = self.reach.names(filters.store)
+        found = [self.reach.reader(name).find_runs(query) for name in names]
+        last = [(some[0].created_us, some[0].id) for some in found if len(some) > 1]
+        # Beyond the newest of several, what the other stores have isn't known yet.
+        edge = max(last, key=_id, default=None)
+        since_us = asked.since_us
+        return None if edge is None or (since_us is not None and edge[0] < since_us) else edge
+
+    def _counted(self, filters: RunFilter) -> tuple[int, bool]:
+        """Return how many runs a filter finds, and whether that are all or only the newest."""
+        ranged = filters.since is not None or filters.until is not None
+        if not ranged and not _is_sought(filters):
+            return self.count_runs(filters), True
+        query = replace(_query(filters), among=_LOOKED_AT)
+        names = self.reach.names(filters.store)
+        count = sum(self.reach.reader(name).count_runs(query) for name in names)
+        return count, self._edge(filters) is None
 
     def count_runs(self, filters: RunFilter | None = None) -> int:
         """Return how many runs a filter finds."""
@@ -77,9 +131,13 @@ class RunOperations(OperationsBase):
         )
 
     def _find(
-        self, filters: RunFilter, limit: int, before: tuple[int, str] | None
+        self,
+        filters: RunFilter,
+        limit: int,
+        before: tuple[int, str] | None,
+        among: int | None = None,
     ) -> list[tuple[RunRecord, str]]:
-        query = _query(filters, limit, before)
+        query = replace(_query(filters, limit, before), among=among)
         found = [
             (run, name)
             for name in self.reach.names(filters.store)
@@ -185,6 +243,9 @@ class RunOperations(OperationsBase):
 
         Of those counted, runs that ended later stay.
         Finished tasks that nobody can mean any more go with them.
+
+        Raises:
+            CountChangedError: they aren't as many any more as `expected_count` says, if it does.
         """
         self._require(Action.RUNS_PRUNE, "runs")
         names = self.reach.names(request.store)
@@ -192,6 +253,8 @@ class RunOperations(OperationsBase):
         count = self.count_runs(filters)
         if request.dry_run:
             return PruneResult(count=count, applied=False)
+        if request.expected_count is not None:
+            check_count(request.expected_count, count, "runs")
         said = request.model_dump(mode="json", exclude_unset=True)
         with self._doing(
             Action.RUNS_PRUNE, f"runs before {request.before.isoformat()}", said
@@ -216,7 +279,19 @@ def _query(filters: RunFilter, limit: int = 100, before: tuple[int, str] | None 
         until_us=None if filters.until is None else to_us(filters.until),
         limit=limit,
         before=before,
+        suspect=filters.suspect,
     )
+
+
+def _is_sought(filters: RunFilter) -> bool:
+    """Whether a store may have to look through all runs for the few that a filter finds."""
+    if filters.suspect or (filters.status is not None and RunState.COMPLETED not in filters.status):
+        return False
+    return filters.source is not None or filters.status is not None
+
+
+def _id(place: tuple[int, str]) -> str:
+    return place[1]
 
 
 def _place(cursor: str) -> tuple[int, str]:

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from tickwork.errors import InvalidInputError
-from tickwork.service.actors import Actor, Via
+from tickwork.service.actors import Via, nobody
 from tickwork.service.audit import AuditEntry
-from tickwork.service.hosting import COOKIE, Service
+from tickwork.service.hosting import COOKIE, Service, address_of, service_of
 from tickwork.service.models import Page, Text
+from tickwork.service.operations import Operations
 from tickwork.service.people import (
     Credentials,
     Me,
@@ -24,7 +25,7 @@ from tickwork.service.people import (
 )
 from tickwork.service.rest.asking import Name, OperationsDep, PageQuery, ServiceDep
 from tickwork.service.rest.problems import problems
-from tickwork.service.roles import Action, Role
+from tickwork.service.roles import Action
 
 __all__ = ["router"]
 
@@ -44,21 +45,26 @@ def log_in(
     request: Request, response: Response, service: ServiceDep, credentials: Credentials
 ) -> SessionView:
     """Log in: begins a session, whose secret comes as a cookie."""
-    return begin_session(service, request, response, credentials)
+    return begin_session(stranger(service, request, Via.REST), request, response, credentials)
+
+
+def stranger(service: Service, request: Request, via: Via) -> Operations:
+    """Return what somebody can do of whom nobody knows yet who it is."""
+    return service.operations(nobody(via, address_of(request)))
 
 
 def begin_session(
-    service: Service, request: Request, response: Response, credentials: Credentials
+    operations: Operations, request: Request, response: Response, credentials: Credentials
 ) -> SessionView:
     """Begin a session and send its cookie along; pages log in by it, too.
 
     Raises:
         UnauthenticatedError: there is no such user with this password.
     """
+    service = service_of(request)
     if service.settings.auth == "none":
         raise InvalidInputError("nobody needs to log in here: auth is none")
-    address = request.client.host if request.client is not None else ""
-    secret, view = service.accounts.log_in(credentials.name, credentials.password, address)
+    secret, view = operations.log_in(credentials)
     response.set_cookie(
         COOKIE,
         secret,
@@ -72,21 +78,22 @@ def begin_session(
 
 
 @router.delete("/session", status_code=204, responses=problems())
-def log_out(
-    request: Request, response: Response, service: ServiceDep, operations: OperationsDep
-) -> None:
+def log_out(request: Request, response: Response, operations: OperationsDep) -> None:
     """Log out: ends the session."""
-    if operations.actor.session is not None:
-        service.accounts.log_out(operations.actor.session)
+    operations.log_out()
     response.delete_cookie(COOKIE, path=request.scope.get("root_path", "") or "/")
+
+
+@router.delete("/me/sessions", status_code=204, responses=problems(404, 409))
+def log_out_everywhere(operations: OperationsDep) -> None:
+    """Log out everywhere: ends all sessions of one's own; tokens stay."""
+    operations.log_out_everywhere()
 
 
 @router.post("/setup", status_code=201, responses=problems(409, 429))
 def set_up(request: Request, service: ServiceDep, wanted: SetUp) -> UserView:
     """Make the first admin, with the token that `tickwork serve` has printed."""
-    address = request.client.host if request.client is not None else ""
-    actor = Actor(name=wanted.name, role=Role.ADMIN, via=Via.REST, address=address)
-    return service.operations(actor).set_up(wanted)
+    return stranger(service, request, Via.REST).set_up(wanted)
 
 
 @router.get("/me", responses=problems())

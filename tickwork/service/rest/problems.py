@@ -27,6 +27,7 @@ from tickwork.errors import (
 from tickwork.service.codes import code_of
 from tickwork.service.errors import (
     AccessDeniedError,
+    RequestTooLargeError,
     TooManyAttemptsError,
     UnauthenticatedError,
 )
@@ -39,6 +40,7 @@ STATUSES: tuple[tuple[type[TickworkError], int], ...] = (
     (UnauthenticatedError, 401),
     (AccessDeniedError, 403),
     (TooManyAttemptsError, 429),
+    (RequestTooLargeError, 413),
     (InvalidInputError, 422),
     (NotFoundError, 404),
     (StaleEditError, 412),
@@ -59,7 +61,7 @@ _TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     412: "Changed meanwhile",
-    413: "Too large",
+    413: "Request too large",
     422: "Invalid input",
     429: "Too many attempts",
     500: "Internal error",
@@ -113,12 +115,12 @@ def _problem(code: str, status: int, detail: str, errors: Sequence[Fault] = ()) 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what a route answers when it can't do what it is asked for, for OpenAPI.
 
-    Any may be answered with 400, 401, 403, 422, 500 or 503 as well.
+    Any may be answered with 400, 401, 403, 413, 422, 500 or 503 as well.
     """
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": _TITLES[status], "content": {_JSON: {"schema": schema}}}
-        for status in sorted({400, 401, 403, 422, 500, 503, *statuses})
+        for status in sorted({400, 401, 403, 413, 422, 500, 503, *statuses})
     }
 
 

@@ -105,7 +105,7 @@
 
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     const target = event.detail.target;
-    if (target.id === "live" && (document.hidden || isUsed(target))) event.preventDefault();
+    if (target.id === "live" && (document.hidden || followed || isUsed(target))) event.preventDefault();
   });
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const target = event.detail.target;
@@ -113,11 +113,53 @@
     remember(document.querySelector("[data-tail]"));
   });
   document.body.addEventListener("htmx:afterSettle", settle);
+
+  // --- a run is followed as it happens; where that can't be, it is asked for again and again --------
+
+  let stream = null;
+  let followed = false;
+  let waiting = null;
+
+  function take(part) {
+    waiting = part ?? waiting;
+    const live = document.getElementById("live");
+    if (waiting === null || !live || isUsed(live)) return;
+    const focused = document.activeElement?.id;
+    remember(document.querySelector("[data-tail]"));
+    live.outerHTML = waiting;
+    waiting = null;
+    htmx.process(document.getElementById("live"));
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    settle();
+  }
+
+  function leave() {
+    stream?.close();
+    stream = null;
+    followed = false;
+  }
+
+  function listen() {
+    const address = document.querySelector("#live[data-follow]")?.dataset.follow;
+    if (!address || document.hidden || stream || typeof EventSource === "undefined") return;
+    stream = new EventSource(address);
+    stream.addEventListener("run", (event) => { followed = true; take(event.data); });
+    stream.addEventListener("over", (event) => { leave(); take(event.data); });
+    stream.addEventListener("gone", () => { leave(); location.reload(); });
+    stream.addEventListener("error", () => { followed = false; });
+  }
+
+  // A browser has few connections to a host: pages that nobody sees leave theirs to others.
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", listen);
+
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
   let resized = 0;
   addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(draw, 150); });
 
   settle();
-  setInterval(countDown, 1000);
+  setInterval(() => { countDown(); take(); }, 1000);
+  listen();
 })();
