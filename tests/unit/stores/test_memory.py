@@ -1,5 +1,6 @@
 """What only the memory store has: its sharing, and indexes that don't grow by themselves."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tickwork.errors import StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment
 from tickwork.model.keeping import Document, DocumentQuery
-from tickwork.model.policies import ScheduleState
+from tickwork.model.policies import RunState, ScheduleState, Source
 from tickwork.model.steps import Edit, Eligibility, PruneRequest
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing.store_contract import Bench
@@ -41,6 +42,19 @@ def test_changes_that_move_no_due_time_cost_no_memory() -> None:
         bench.plan()
     assert isinstance(bench.store, MemoryStore)
     assert len(bench.store._shelves._due) == 1  # noqa: SLF001
+
+
+def test_runs_that_are_over_are_nothing_to_look_into_for_the_garbage_collector() -> None:
+    bench = opened()
+    bench.put(task(due_us=T0))
+    [over] = bench.plan(now_us=T0).leased
+    bench.finish(finished(over.run))
+    assert isinstance(bench.store, MemoryStore)
+    kept = bench.store._shelves.runs._runs[over.run.id]  # noqa: SLF001
+    gc.collect()
+    assert not gc.is_tracked(kept)
+    said = bench.run(over.run.id)
+    assert (said.state, said.source, said.fire_us) == (RunState.COMPLETED, Source.SCHEDULED, T0)
 
 
 def test_a_task_that_comes_back_to_a_due_time_is_planned_once() -> None:

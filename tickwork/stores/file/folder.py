@@ -237,7 +237,7 @@ class Folder:
 
     def _guess_generation(self, task: TaskRecord) -> None:
         """Have the runs of a task that can't be read wait for it."""
-        for run in self._shelves.runs_of(task.id).values():
+        for run in self._shelves.runs.of_task(task.id):
             if run.definition is None:
                 task.generation = run.generation
 
@@ -245,7 +245,7 @@ class Folder:
         """Cancel what waits for tasks whose files were removed."""
         shelves = self._shelves
         now_us = self.environment.now_us()
-        for run in shelves.runs.values():
+        for run in shelves.runs:
             waits = run.state is RunState.PENDING and run.node is None
             if waits and run.definition is None:
                 task = shelves.tasks.get(run.task_id)
@@ -316,7 +316,7 @@ class Folder:
         yield line({"log": _VERSION})
         for task_id in self._files.unsure:
             yield self._line_of(task_id)
-        for run in self._shelves.runs.values():
+        for run in self._shelves.runs:
             yield line({"run": self._papers.run_paper(run)})
         for node in self._shelves.nodes.values():
             yield line({"node": node_document(node)})

@@ -81,6 +81,9 @@ class WorkingShelves(Shelves):
         self._offers.pop(run.id, None)
         super().forget(run)
 
+    def settle(self, run: RunRecord) -> None:
+        """Leave it as it is: what others write of it is taken over into the same record."""
+
     def place(self, task: TaskRecord, was_due_us: int | None = None) -> None:
         self.changes.tasks[task.id] = None
         super().place(task, was_due_us)
@@ -140,7 +143,7 @@ class WorkingShelves(Shelves):
             if known.definition is task.definition and known.anchor_us == task.anchor_us:
                 task.timing = known.timing
         else:
-            mine = [run for run in self.runs_of(task.id).values() if _counts(run, task)]
+            mine = [run for run in self.runs.of_task(task.id) if _counts(run, task)]
             task.active, task.queued = len(mine), sum(map(_is_queued, mine))
         super().place(task, known.due_us if known is not None else None)
 

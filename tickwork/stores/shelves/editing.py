@@ -155,7 +155,7 @@ def line_up(shelves: Shelves, task: TaskRecord, run: RunRecord, *, queued: bool)
 
 
 def _cancel_pending(shelves: Shelves, task: TaskRecord, reason: str, now_us: int) -> None:
-    for run in shelves.runs_of(task.id).values():
+    for run in shelves.runs.of_task(task.id):
         waits = run.state is RunState.PENDING and run.node is None
         if waits and run.generation == task.generation:
             shelves.cancel(run, reason, now_us)

@@ -119,6 +119,8 @@ def _note(shelves: Shelves, note: Note) -> None:
         shelves.note(run)
         run.progress = note.progress or run.progress
         run.log = note.log or run.log
+        if run.state in TERMINAL and run.node is None:
+            shelves.settle(run)
 
 
 def _mark(shelves: Shelves, mark: Mark) -> bool:
@@ -181,6 +183,7 @@ def _finish(shelves: Shelves, finished: Finished) -> bool:
     shelves.let_expire(run, finished.expires_us)
     if not finished.lingers:
         count_over(shelves, run)
+        shelves.settle(run)
     return True
 
 

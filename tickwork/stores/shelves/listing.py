@@ -1,7 +1,7 @@
 """Filters, sorting and pages over what is held in memory."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -35,8 +35,7 @@ def _meant(shelves: Shelves, query: TaskQuery) -> Iterable[TaskRecord]:
 
 def _last_state(shelves: Shelves, task: TaskRecord) -> RunState | None:
     """Return how the newest run of a task ended that tells whether it fails."""
-    history = shelves.runs_of(task.id)
-    newest = map(history.__getitem__, sorted(history, reverse=True))
+    newest = map(shelves.runs.__getitem__, sorted(shelves.runs.ids(task.id), reverse=True))
     return next((run.state for run in newest if _tells(run, task)), None)
 
 
@@ -53,20 +52,16 @@ def count_runs(shelves: Shelves, query: RunQuery) -> int:
     """Do a reader's `count_runs`."""
     if query.among is not None:
         return sum(1 for _ in _newest(shelves, replace(query, before=None)))
-    return sum(fits(run, query) for run in _kept(shelves, query).values())
-
-
-def _kept(shelves: Shelves, query: RunQuery) -> Mapping[str, RunRecord]:
-    return shelves.runs if query.task_id is None else shelves.runs_of(query.task_id)
+    kept = shelves.runs if query.task_id is None else shelves.runs.of_task(query.task_id)
+    return sum(fits(run, query) for run in kept)
 
 
 def _newest(shelves: Shelves, query: RunQuery) -> Iterator[RunRecord]:
-    kept = _kept(shelves, query)
     # Nearly in order already: several nodes may have added runs of the same moment.
-    ids = sorted(kept)
+    ids = sorted(shelves.runs.ids(query.task_id))
     if query.before is not None:
         del ids[bisect_left(ids, query.before[1]) :]
-    newest = map(kept.__getitem__, reversed(ids))
+    newest = map(shelves.runs.__getitem__, reversed(ids))
     return (run for run in looked_at(newest, query) if fits(run, query))
 
 
@@ -89,21 +84,23 @@ def _is_over(shelves: Shelves, task: TaskRecord, request: PruneRequest) -> bool:
         and isinstance(task.definition, Definition)
         and task.definition.disposable
         and task.updated_us < request.before_us
-        and not shelves.runs_of(task.id)
+        and not shelves.runs.ids(task.id)
     )
 
 
 def _old_runs(shelves: Shelves, request: PruneRequest) -> list[RunRecord]:
     """Return runs that are over and may be forgotten: expired and aged ones first."""
     old = {run.id: run for run in shelves.expired(request.now_us, request.limit)}
-    for run in shelves.runs.values():
+    for run in shelves.runs:
         if len(old) >= request.limit or run.created_us >= request.before_us:
             break
         aged = run.expires_us is None and (run.finished_us or 0) < request.before_us
         if aged and _may_go(run):
             old[run.id] = run
     for task_id, kept in request.histories.items():
-        over = [run for run in shelves.runs_of(task_id).values() if _may_go(run)]
+        if len(shelves.runs.ids(task_id)) <= kept:
+            continue
+        over = [run for run in shelves.runs.of_task(task_id) if _may_go(run)]
         old.update({run.id: run for run in over[: max(0, len(over) - kept)]})
     return list(islice(old.values(), request.limit))
 

@@ -8,7 +8,7 @@ one by rank when their time has come.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -18,6 +18,7 @@ from tickwork.model.locks import LockRecord
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
+from tickwork.stores.shelves.runs import KeptRuns
 
 __all__ = ["Shelves", "available_of", "place_of"]
 
@@ -48,11 +49,10 @@ class Shelves:
 
     def __init__(self) -> None:
         self.tasks: dict[str, TaskRecord] = {}
-        self.runs: dict[str, RunRecord] = {}
+        self.runs = KeptRuns()
         self.nodes: dict[str, NodeRecord] = {}
         self.locks: dict[str, LockRecord] = {}
         self.slots: set[tuple[str, int, int]] = set()
-        self._histories: dict[str, RunRecord | dict[str, RunRecord]] = {}
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)
         self.queues: dict[tuple[str, int], deque[RunRecord]] = {}
         self._fence = 0
@@ -122,32 +122,18 @@ class Shelves:
             if slot in self.slots:
                 return False
             self.slots.add(slot)
-        self.runs[run.id] = run
-        history = self._histories.setdefault(run.task_id, run)
-        if isinstance(history, dict):
-            history[run.id] = run
-        elif history is not run:
-            self._histories[run.task_id] = {history.id: history, run.id: run}
+        self.runs.add(run)
         return True
 
-    def runs_of(self, task_id: str) -> Mapping[str, RunRecord]:
-        """Return the runs of a task by id, oldest first."""
-        history = self._histories.get(task_id)
-        if history is None:
-            return {}
-        # Most tasks ever have a single run, which needs no dict of its own.
-        return history if isinstance(history, dict) else {history.id: history}
+    def settle(self, run: RunRecord) -> None:
+        """Be told that a run is over, in no lease, and won't change any more."""
+        self.runs.pack(run)
 
     def forget(self, run: RunRecord) -> None:
         """Let go of a run that is over. Its slot lies behind its task, so it can't come again."""
-        del self.runs[run.id]
+        self.runs.remove(run)
         if run.fire_us is not None:
             self.slots.discard((run.task_id, run.generation, run.fire_us))
-        history = self._histories[run.task_id]
-        if isinstance(history, dict):
-            del history[run.id]
-        if history is run or not history:
-            del self._histories[run.task_id]
 
     def offer(self, run: RunRecord, available_us: int) -> None:
         """Make a pending run leasable from an instant on, as soon as it holds its key."""
