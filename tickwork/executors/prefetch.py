@@ -1,6 +1,6 @@
 """How many jobs may wait in a queue in front of workers: learned from how long they wait.
 
-The queue grows (doubling, up to 1,000) when the workers emptied it within moments of the last batch
+The queue grows (fourfold, up to 1,000) when the workers emptied it within moments of the last batch
 and more had been wanted: then they wait for the next batch, not for jobs. It shrinks (halving, down
 to none) as soon as the oldest job in it has waited longer than 50 ms: such jobs are long enough to
 be left for other nodes. Elapsed time is real, whatever clock the scheduler is given.
@@ -14,6 +14,7 @@ __all__ = ["Prefetch"]
 
 _LIMIT = 1_000
 _PATIENCE_S = 0.05
+_GROWTH = 4
 
 
 class Prefetch:
@@ -52,4 +53,4 @@ class Prefetch:
             return
         self._grown = True
         if self._now_s() - self._last_batch_at < _PATIENCE_S:
-            self._allowance = min(_LIMIT, max(self._step, 2 * self._allowance))
+            self._allowance = min(_LIMIT, max(self._step, _GROWTH * self._allowance))

@@ -33,6 +33,7 @@ from tickwork.model.steps import (
     Edit,
     LeaseRequest,
     Plan,
+    PlanReply,
     PlanRequest,
     PruneRequest,
     RecoverRequest,
@@ -64,6 +65,9 @@ logger = logging.getLogger("tickwork.loop")
 _IN_MEMORY = 200
 """How many tasks are planned at once in memory, where a step costs nothing: objects of a small
 batch are gone before the garbage collector takes them for old ones and looks through everything."""
+
+_AHEAD = 8
+"""Which part of a batch is planned at least, however few places there are."""
 
 _FULL_US = SECOND // 10
 """When to ask again for a place, if nobody said before that one is free."""
@@ -122,6 +126,7 @@ class StoreLoop:
         self._announcer = announcer
         self._settings = settings
         self._batch = settings.batch if store.persistent else min(settings.batch, _IN_MEMORY)
+        self._plannable = self._batch
         self.holding = Holding(store, announcer, after_run, self.wake, clock=clock)
         self._endings = Endings(
             store, self.holding, self._executors, clock=clock, timeout_us=settings.timeout_us
@@ -396,7 +401,7 @@ class StoreLoop:
             PlanRequest(
                 self.node_id,
                 now_us,
-                self._batch,
+                self._plannable,
                 self._exclusions.eligibility(self._names, now_us),
                 capacity,
                 lambda task: self._decide(task, now_us),
@@ -407,6 +412,7 @@ class StoreLoop:
             # First, so that nothing is executed twice; what this process dies of, is gone with it.
             some = bool(reply.leased or reply.recorded)
             self._turn.planned(now_us, some=some, more=reply.more)
+        self._note_places(reply)
         self._hand_over(reply.leased, reserved, now_us)
         for run in reply.recorded:
             self._announcer.recorded(run)
@@ -418,6 +424,16 @@ class StoreLoop:
             self._exclude(task_id, deferral, now_us)
         self._again |= reply.more
         return reply.next_us
+
+    def _note_places(self, reply: PlanReply) -> None:
+        """Plan fewer at a time while there is no place for most: each had to be leased later.
+
+        Some are planned all the same: other nodes may have places, and a fire time that is due is
+        accounted for now.
+        """
+        waits = sum(run.available_us is not None for run in reply.recorded)
+        placed = max(2 * len(reply.leased), self._batch // _AHEAD)
+        self._plannable = min(self._batch, placed) if waits else self._batch
 
     def _tell_of_resumed(self) -> None:
         """Tell which tasks went on because their pause had an end."""
