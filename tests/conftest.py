@@ -107,6 +107,18 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Give each test an id of its own: several workers tell tests apart by nothing else."""
+    for item in items:
+        module, _, name = item.nodeid.rpartition("::")
+        if name != item.name:  # as with tests that are made of a document's operations
+            item._id = item.id.parse(f"{module}::{item.name}")  # noqa: SLF001  there is no other way
+    ids = [item.nodeid for item in items]
+    if len(set(ids)) < len(ids):
+        twice = sorted({each for each in ids if ids.count(each) > 1})
+        raise pytest.UsageError(f"tests share an id, and workers would run one of them: {twice}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker of `pytest -n 2` a file at a time, and one of them all with processes."""

@@ -147,6 +147,7 @@ def test_a_function_that_cannot_be_ended_keeps_its_locks_for_their_time(
     site.add(two, max_lock_seconds=25)
     site.clock.advance(seconds=10)
     begin(one)
+    until(lambda: site.calls, "it has begun")
     report = one.stop(timeout=0)
     assert len(report.still_running) == 1
     assert "a run of a goes on; its locks are left to their leases" in caplog.text
