@@ -50,11 +50,26 @@ def test_runs_that_are_over_are_nothing_to_look_into_for_the_garbage_collector()
     [over] = bench.plan(now_us=T0).leased
     bench.finish(finished(over.run))
     assert isinstance(bench.store, MemoryStore)
-    kept = bench.store._shelves.runs._runs[over.run.id]  # noqa: SLF001
-    gc.collect()
-    assert not gc.is_tracked(kept)
+    runs = bench.store._shelves.runs  # noqa: SLF001
+    kept = runs._packed  # noqa: SLF001
+    assert (len(kept), gc.is_tracked(kept), gc.is_tracked(kept[over.run.id])) == (1, False, False)
+    assert runs._live == {}  # noqa: SLF001
     said = bench.run(over.run.id)
     assert (said.state, said.source, said.fire_us) == (RunState.COMPLETED, Source.SCHEDULED, T0)
+
+
+def test_a_run_with_a_name_of_a_kind_of_its_own_is_kept_as_it_is() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    bench = opened()
+    bench.put(task(Name("odd"), due_us=T0))
+    [over] = bench.plan(now_us=T0).leased
+    bench.finish(finished(over.run))
+    assert isinstance(bench.store, MemoryStore)
+    assert list(bench.store._shelves.runs._live) == [over.run.id]  # noqa: SLF001
+    said = bench.run(over.run.id)
+    assert (said.task_id, said.state) == ("odd", RunState.COMPLETED)
 
 
 def test_a_task_that_comes_back_to_a_due_time_is_planned_once() -> None:

@@ -1,56 +1,65 @@
 """Runs that are held in memory, by id and by task.
 
-A run that is over is kept as a tuple of plain values. The garbage collector looks into every record
-that there is whenever it looks through everything; such tuples it leaves out for good. A million
-runs that are over cost a scheduler no pause.
+A run that is over is kept as bytes. The garbage collector follows each reference to anything that
+could hold others whenever it looks through everything, so that a million records would stop the
+process for a second; dicts from text to bytes it leaves out for good.
 """
 
+import marshal
 from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 from typing import Any
 
+from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState, Source
 from tickwork.model.records import RunRecord
 
 __all__ = ["KeptRuns"]
 
-_WORDS = ("state", "source")
-_PLAIN = tuple(name for name in RunRecord.__slots__ if name not in _WORDS)
+_APART = ("state", "source", "definition")
+_PLAIN = tuple(name for name in RunRecord.__slots__ if name not in _APART)
 _STATES = {state.value: state for state in RunState}
 _SOURCES = {source.value: source for source in Source}
 _TEXTS: dict[str, str] = {word: word.value for kind in (RunState, Source) for word in kind}
-# Members of an enumeration are looked into as well; plain text isn't.
-_values: Callable[[RunRecord], tuple[Any, ...]] = attrgetter(*_PLAIN)
+_plain: Callable[[RunRecord], tuple[Any, ...]] = attrgetter(*_PLAIN)
 
 
 class KeptRuns:
-    """Runs by id, in the order in which they came; a task's by the same order."""
+    """Runs by id, in the order in which they came; those of a task, too."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, RunRecord | tuple[Any, ...]] = {}
+        self._live: dict[str, RunRecord] = {}
+        self._packed: dict[str, bytes | None] = {}  # None for those that are live
+        self._definitions: dict[str, Definition | Unreadable] = {}
+        self._slots: dict[str, None] = {}
         self._histories: dict[str, str | dict[str, None]] = {}
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self._packed)
 
     def __contains__(self, run_id: str) -> bool:
-        return run_id in self._runs
+        return run_id in self._packed
 
     def __iter__(self) -> Iterator[RunRecord]:
-        return (_unpacked(kept) for kept in self._runs.values())
+        return map(self.__getitem__, self._packed)
 
     def __getitem__(self, run_id: str) -> RunRecord:
-        return _unpacked(self._runs[run_id])
+        run = self.get(run_id)
+        if run is None:
+            raise KeyError(run_id)
+        return run
 
     def get(self, run_id: str) -> RunRecord | None:
-        """Return a run: the record itself, or, of one that was packed, a copy of it."""
-        kept = self._runs.get(run_id)
-        return _unpacked(kept) if type(kept) is tuple else kept  # type: ignore[return-value]
+        """Return a run: the record itself, or, of one that was packed, a copy."""
+        run = self._live.get(run_id)
+        if run is None and (packed := self._packed.get(run_id)) is not None:
+            return _unpack(marshal.loads(packed), self._definitions.get(run_id))  # noqa: S302  ours
+        return run
 
     def ids(self, task_id: str | None = None) -> Collection[str]:
         """Return the ids of all runs, or of a task's, oldest first."""
         if task_id is None:
-            return self._runs.keys()
+            return self._packed.keys()
         history = self._histories.get(task_id, ())
         # Most tasks ever have a single run, which needs no dict of its own.
         return (history,) if isinstance(history, str) else history
@@ -59,22 +68,40 @@ class KeptRuns:
         """Yield the runs of a task, oldest first."""
         return map(self.__getitem__, self.ids(task_id))
 
-    def add(self, run: RunRecord) -> None:
-        """Keep a new run."""
-        self._runs[run.id] = run
+    def add(self, run: RunRecord) -> bool:
+        """Keep a new run; False where its slot is taken."""
+        if run.fire_us is not None:
+            slot = _slot(run)
+            if slot in self._slots:
+                return False
+            self._slots[slot] = None
+        self._live[run.id] = run
+        self._packed[run.id] = None
         history = self._histories.setdefault(run.task_id, run.id)
         if isinstance(history, dict):
             history[run.id] = None
         elif history != run.id:
             self._histories[run.task_id] = {history: None, run.id: None}
+        return True
 
     def pack(self, run: RunRecord) -> None:
-        """Keep a run that nobody changes any more as plain values."""
-        self._runs[run.id] = (*_values(run), _TEXTS[run.state], _TEXTS[run.source])
+        """Keep a run that nobody changes any more as bytes."""
+        words = _TEXTS[run.state], _TEXTS[run.source]
+        try:
+            self._packed[run.id] = marshal.dumps((*_plain(run), *words))
+        except ValueError:
+            return  # a name in it is of a kind of its own: it stays as it is
+        if run.definition is not None:
+            self._definitions[run.id] = run.definition
+        self._live.pop(run.id, None)
 
     def remove(self, run: RunRecord) -> None:
         """Keep a run no more."""
-        del self._runs[run.id]
+        del self._packed[run.id]
+        self._live.pop(run.id, None)
+        self._definitions.pop(run.id, None)
+        if run.fire_us is not None:
+            self._slots.pop(_slot(run), None)
         history = self._histories[run.task_id]
         if isinstance(history, dict):
             del history[run.id]
@@ -82,22 +109,30 @@ class KeptRuns:
             del self._histories[run.task_id]
 
 
-def _unpacker() -> Callable[[tuple[Any, ...]], RunRecord]:
+def _slot(run: RunRecord) -> str:
+    return f"{run.generation} {run.fire_us} {run.task_id}"
+
+
+def _unpacker() -> Callable[[tuple[Any, ...], Definition | Unreadable | None], RunRecord]:
     """Return a function that makes a record of packed values; written out as `copied` is."""
-    names = ", ".join(f"run.{name}" for name in (*_PLAIN, *_WORDS))
-    lines = ["def unpack(values):", "    run = new(kind)", f"    {names} = values"]
-    lines += [
+    names = ", ".join(f"run.{name}" for name in (*_PLAIN, "state", "source"))
+    lines = [
+        "def unpack(values, definition):",
+        "    run = new(kind)",
+        f"    {names} = values",
         "    run.state, run.source = states[run.state], sources[run.source]",
+        "    run.definition = definition",
         "    return run",
     ]
-    known = {"kind": RunRecord, "new": RunRecord.__new__, "states": _STATES, "sources": _SOURCES}
+    known: dict[str, Any] = {
+        "kind": RunRecord,
+        "new": RunRecord.__new__,
+        "states": _STATES,
+        "sources": _SOURCES,
+    }
     exec("\n".join(lines), known)  # noqa: S102  our own words
-    unpack: Callable[[tuple[Any, ...]], RunRecord] = known["unpack"]  # type: ignore[assignment]
+    unpack: Callable[..., RunRecord] = known["unpack"]
     return unpack
 
 
 _unpack = _unpacker()
-
-
-def _unpacked(kept: RunRecord | tuple[Any, ...]) -> RunRecord:
-    return _unpack(kept) if isinstance(kept, tuple) else kept

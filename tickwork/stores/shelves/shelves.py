@@ -52,7 +52,6 @@ class Shelves:
         self.runs = KeptRuns()
         self.nodes: dict[str, NodeRecord] = {}
         self.locks: dict[str, LockRecord] = {}
-        self.slots: set[tuple[str, int, int]] = set()
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)
         self.queues: dict[tuple[str, int], deque[RunRecord]] = {}
         self._fence = 0
@@ -117,13 +116,7 @@ class Shelves:
 
     def keep(self, run: RunRecord) -> bool:
         """Keep a new run; False where its slot is taken."""
-        if run.fire_us is not None:
-            slot = (run.task_id, run.generation, run.fire_us)
-            if slot in self.slots:
-                return False
-            self.slots.add(slot)
-        self.runs.add(run)
-        return True
+        return self.runs.add(run)
 
     def settle(self, run: RunRecord) -> None:
         """Be told that a run is over, in no lease, and won't change any more."""
@@ -132,8 +125,6 @@ class Shelves:
     def forget(self, run: RunRecord) -> None:
         """Let go of a run that is over. Its slot lies behind its task, so it can't come again."""
         self.runs.remove(run)
-        if run.fire_us is not None:
-            self.slots.discard((run.task_id, run.generation, run.fire_us))
 
     def offer(self, run: RunRecord, available_us: int) -> None:
         """Make a pending run leasable from an instant on, as soon as it holds its key."""
