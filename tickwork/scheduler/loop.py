@@ -19,38 +19,35 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tickwork.errors import LeaseLostError, StoreError
-from tickwork.interfaces import Reader, Store
-from tickwork.model.definition import Definition
+from tickwork.interfaces import Store
 from tickwork.model.events import StoreFailed, StoreRecovered, TaskResumed, TaskUnplannable
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job
-from tickwork.model.policies import Keep, RunState, ScheduleState
-from tickwork.model.provided import provided
-from tickwork.model.records import Leased, NodeRecord, RunRecord, TaskRecord
+from tickwork.model.policies import ScheduleState
+from tickwork.model.records import NodeRecord, TaskRecord
 from tickwork.model.steps import (
-    TASK_REMOVED,
     Deferral,
     Edit,
     LeaseRequest,
     Plan,
     PlanReply,
     PlanRequest,
-    PruneRequest,
     RecoverRequest,
 )
-from tickwork.model.values import decode_arguments
 from tickwork.scheduler import planner
 from tickwork.scheduler.announcing import Announcer
 from tickwork.scheduler.ending import Endings
 from tickwork.scheduler.following import after_run, named
 from tickwork.scheduler.gatekeeping import Gatekeeper
-from tickwork.scheduler.guard import guarded, guarded_trigger
+from tickwork.scheduler.guard import guarded_trigger
 from tickwork.scheduler.held import Held
+from tickwork.scheduler.histories import Histories
 from tickwork.scheduler.holding import Holding
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.membership import Membership
 from tickwork.scheduler.registry import Exclusions, FunctionRegistry
-from tickwork.scheduler.sharing import Share, Shares
+from tickwork.scheduler.sharing import Shares
+from tickwork.scheduler.starting import FULL_US, Starter
 from tickwork.scheduler.store_clock import StoreClock
 
 if TYPE_CHECKING:
@@ -68,9 +65,6 @@ batch are gone before the garbage collector takes them for old ones and looks th
 
 _AHEAD = 8
 """Which part of a batch is planned at least, however few places there are."""
-
-_FULL_US = SECOND // 10
-"""When to ask again for a place, if nobody said before that one is free."""
 
 _FIRST_RETRY_US = SECOND // 10
 _LAST_RETRY_US = 30 * SECOND
@@ -143,16 +137,27 @@ class StoreLoop:
         self._turn = turn
         # In a store that others share, they have moved on what they dealt with.
         self._planner = planner.plan if turn is None or store.persistent else turn.plan
-        self._gates = Gatekeeper(home, elections, self.wake, threaded=settings.threaded)
-        self._let_through: deque[Held] = deque()
-        self._awaiting_mark: dict[str, deque[Held]] = {name: deque() for name in self._executors}
+        self._starter = Starter(
+            store,
+            self._executors,
+            self.holding,
+            endings=self._endings,
+            gates=Gatekeeper(home, elections, self.wake, threaded=settings.threaded),
+            registry=registry,
+            announcer=announcer,
+            leave_function=self._leave_function,
+            threaded=settings.threaded,
+        )
         self._exclusions = Exclusions()
-        self._histories: dict[str, int] = {}
-        self._kept: dict[str, int] = {}
+        self._histories = Histories(
+            store,
+            max_history=settings.max_history,
+            result_ttl_us=settings.result_ttl_us,
+            prune_us=settings.prune_us,
+            batch=settings.batch,
+        )
         self._going_on: dict[str, None] = {}
         self._recovered_at_us = 0
-        self._pruned_at_us = 0
-        self._expires_until_us = 0
         self._ranked = False
         self._doubtful = False
         self._retry_us = 0
@@ -171,7 +176,7 @@ class StoreLoop:
 
     def note_history(self, task_id: str, keep: int | None) -> None:
         """Note that a run of a task has ended otherwise than by its execution here."""
-        self._histories[task_id] = self._settings.max_history if keep is None else keep
+        self._histories.note(task_id, keep)
 
     def may_time_out(self, held: Held) -> bool:
         """Whether a run may take only so long."""
@@ -235,7 +240,7 @@ class StoreLoop:
         return retried_us if ends_us is None else min(retried_us, max(ends_us, now_us))
 
     def _step(self, now_us: int) -> int | None:
-        self._again = False
+        self._again = self._starter.again = False
         # What has ended by itself needs no end any more, however long ago it was; and what is to
         # be ended is, whether the store answers or not.
         self.holding.collect(now_us)
@@ -249,37 +254,48 @@ class StoreLoop:
         now_us = self.clock.now_us()
         self._endings.ask(self.node_id, now_us)
         self.holding.write(now_us)
-        self._note_histories(now_us)
+        self._histories.note_ended(self.holding.ended, now_us)
+        self.holding.ended.clear()
         if self._doubtful:
             self._recover(now_us, held=frozenset(self.holding.held))
             self._doubtful = False
         elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
             self._recover(now_us, held=None)
-        candidates: list[int | None] = [self._keep_gates(now_us)]
+        candidates: list[int | None] = [self._starter.keep_gates(now_us, draining=self.draining)]
         if self._fires() or self._only or self._has_its_own():
             candidates += self._take_work(now_us)
-        self._start_marked(now_us)
+        self._starter.start_marked(now_us)
         self._prune(now_us)
         if self.draining and not self._only and self.holding.is_empty():
             self.quiet.set()
         return self._next_tick(now_us, candidates)
 
+    def _has_more(self) -> bool:
+        """Whether this tick has left something to do at once."""
+        return self._again or self._starter.again
+
+    def _prune(self, now_us: int) -> None:
+        """Forget what is too old or too much, once there is nothing else to do."""
+        if self._has_more() or not self._histories.is_due(now_us):
+            return
+        if self._histories.prune(now_us):
+            self.wake.set()
+
     def _next_tick(self, now_us: int, candidates: list[int | None]) -> int | None:
-        if self._again or self.holding.inbox:
+        if self._has_more() or self.holding.inbox:
             return now_us
         candidates += [
             self.holding.next_mark_us(), self.holding.next_note_us(), self._endings.next_us()
         ]  # fmt: skip
         settings = self._settings
         if settings.threaded and any(share.waits() for share in self._executors.values()):
-            candidates.append(now_us + _FULL_US)
+            candidates.append(now_us + FULL_US)
         if settings.threaded:
             # A stepped loop is told when to look; it does these things when it does.
             looks = self.store.persistent or self._turn is not None
             if looks and self.active and not self.draining:
                 candidates.append(now_us + settings.poll_us)
-            if self._histories or self._expires_until_us > self._pruned_at_us:
-                candidates.append(self._pruned_at_us + settings.prune_us)
+            candidates.append(self._histories.next_us())
         known = [each for each in candidates if each is not None]
         return max(now_us, min(known)) if known else None
 
@@ -290,23 +306,13 @@ class StoreLoop:
         for held in self.holding.in_flight():
             # Somebody else executes it again; what it could still say counts no more.
             self._executors[held.run.executor].cancel(held.run_id)
-        self._let_waiting_go()
+        self._starter.let_waiting_go()
         self._membership.begin_anew()
         self._ids = RunIds(self.node_id, self._ids)
 
-    def _let_waiting_go(self) -> list[Held]:
-        """Take back what waits to be marked, and the places that are reserved for it."""
-        gone = [held for waiting in self._awaiting_mark.values() for held in waiting]
-        for name, waiting in self._awaiting_mark.items():
-            self._executors[name].release(len(waiting))
-            waiting.clear()
-        return gone
-
     def give_locks_back(self, still_running: Collection[str]) -> None:
         """Give back what runs were let through for; call it when nothing goes on any more here."""
-        for held in self.holding.in_flight():
-            held.still_runs = held.run_id in still_running
-        self._gates.stop()
+        self._starter.stop_gates(self.holding.in_flight(), still_running)
 
     def leave(self) -> None:
         """Say that this node will not be back; what it still holds is left to its lease."""
@@ -318,7 +324,7 @@ class StoreLoop:
         `ended` are jobs that were ended in the middle. Call it when the loop doesn't tick any more.
         """
         # Neither in an executor, nor ever told to one.
-        waiting = self._let_waiting_go()
+        waiting = self._starter.let_waiting_go()
         waiting += [held for held in self.holding.in_flight() if held.at_gate]
         return self.holding.wind_up([*unstarted, *waiting], ended, self.clock.now_us())
 
@@ -384,7 +390,7 @@ class StoreLoop:
         )
         if reply.leased or reply.deferred:
             self._again = True
-            self._hand_over(reply.leased, reserved, now_us)
+            self._starter.hand_over(reply.leased, reserved, now_us)
             for task_id, deferral in reply.deferred:
                 self._exclude(task_id, deferral, now_us)
                 self._exclusions.leave_runs(task_id)
@@ -413,12 +419,10 @@ class StoreLoop:
             some = bool(reply.leased or reply.recorded)
             self._turn.planned(now_us, some=some, more=reply.more)
         self._note_places(reply)
-        self._hand_over(reply.leased, reserved, now_us)
+        self._starter.hand_over(reply.leased, reserved, now_us)
         for run in reply.recorded:
             self._announcer.recorded(run)
-            if run.state is not RunState.PENDING:
-                self._histories[run.task_id] = self._kept[run.task_id]
-        self._kept.clear()
+        self._histories.note_recorded(reply.recorded)
         self._tell_of_resumed()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
@@ -444,8 +448,7 @@ class StoreLoop:
     def _decide(self, task: TaskRecord, now_us: int) -> Plan | Deferral:
         definition = planner.definition_of(task)
         self._ranked |= definition.priority != 0
-        keep = definition.max_history
-        self._kept[task.id] = self._settings.max_history if keep is None else keep
+        self._histories.note_planned(task.id, definition.max_history)
         if self._registry.target(definition) is None:
             return Deferral("its function isn't known here yet", definition.function)
         planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
@@ -486,158 +489,6 @@ class StoreLoop:
         self._exclusions.add_function(reference, problem, now_us)
         self._membership.unresolved = tuple(sorted(self._exclusions.functions()))
 
-    # --- gates --------------------------------------------------------------------------------
-
-    def _keep_gates(self, now_us: int) -> int | None:
-        """Start what was let through, as far as there are places, and skip what was refused."""
-        if self.draining:
-            self._gates.drain()
-        if self.holding.behind_gates:
-            self.holding.behind_gates = False
-            self._gates.look()
-        self._gates.look_for_ends()
-        next_us = None if self._settings.threaded else self._gates.tick()
-        for held, refusal in self._gates.decided():
-            if refusal is None:
-                self._let_through.append(held)
-            elif self.holding.held.get(held.run_id) is held:
-                self._skip(held, refusal, now_us)
-        waiting, self._let_through = self._let_through, deque()
-        for held in waiting:
-            self._go_through(held, now_us)
-        if self._let_through:
-            return now_us + _FULL_US
-        return next_us
-
-    def _skip(self, held: Held, refusal: str, now_us: int) -> None:
-        held.at_gate = False
-        if held.ending is not None:
-            self.holding.end_unstarted(held, now_us)
-        else:
-            self.holding.skip(held, refusal, now_us)
-        self._again = True
-
-    def _go_through(self, held: Held, now_us: int) -> None:
-        name = held.run.executor
-        if self.holding.held.get(held.run_id) is not held:
-            return
-        if self._is_task_gone(held):
-            held.ending, held.why = RunState.CANCELLED, TASK_REMOVED
-        if held.ending is not None or held.is_shut_out():
-            self._skip(held, held.why, now_us)
-            return
-        if not self._executors[name].reserve(1):
-            self._let_through.append(held)
-            return
-        held.at_gate = False
-        if held.run.suspect or held.definition.marks_start:
-            self._awaiting_mark[name].append(held)
-        else:
-            self._announcer.started(held)
-            self._start(name, [held], now_us)
-
-    def _is_task_gone(self, held: Held) -> bool:
-        """Whether the task of a run was removed while it waited at its gate."""
-        if held.run.definition is not None or not isinstance(self.store, Reader):
-            return False
-        task = self.store.get_task(held.task_id)
-        return task is None or task.generation != held.run.generation
-
-    # --- handing over -------------------------------------------------------------------------
-
-    def _hand_over(self, leased: Sequence[Leased], reserved: dict[str, int], now_us: int) -> None:
-        if not leased:
-            return
-        ready: dict[str, list[Held]] = {name: [] for name in reserved}
-        tells = self._announcer.wants_starts()
-        for run, definition in leased:
-            held = self._received(run, definition, now_us)
-            if held is None:
-                continue
-            # Not its definition's: that may have been changed since the run was made.
-            name = run.executor
-            if definition.gate is not None:
-                # What is reserved for it is given back: it may take long until it gets through.
-                self._gates.enter(held)
-                self._again |= not self._settings.threaded
-                continue
-            reserved[name] -= 1
-            if run.suspect or definition.marks_start:
-                self._awaiting_mark[name].append(held)
-            else:
-                ready[name].append(held)
-                if tells:
-                    self._announcer.started(held)
-        for name, jobs in ready.items():
-            if jobs:
-                self._start(name, jobs, now_us)
-
-    def _received(self, run: RunRecord, definition: Definition, now_us: int) -> Held | None:
-        """Return a leased run ready to be started; None if it can't be, which is taken care of."""
-        target = self._registry.target(definition)
-        if target is None:
-            problem = self._registry.resolve(definition.function)
-            if problem is not None:
-                self._leave_function(definition.function, problem, now_us)
-                self.holding.give_back(run.id, run.fence, run.due_us or now_us)
-                self._again = True
-                return None
-            target = self._registry.known(definition.function)
-        held = Held(self.holding, run, definition, target, now_us)
-        if run.cancel_us is not None:
-            held.why = "cancelled before it could start"
-            self.holding.end_unstarted(held, now_us)
-            self._again = True
-            return None
-        if definition.payload:
-            decoded = guarded(decode_arguments, definition.payload, target)
-            if decoded.value is None:
-                self.holding.fail(held, decoded.error, now_us)
-                self._again = True
-                return None
-            held.args, held.kwargs = decoded.value
-        held.kwargs = provided(target, held.args, held.kwargs, task_id=run.task_id, run_id=run.id)
-        self.holding.take(held)
-        self._endings.watch(held, now_us)
-        return held
-
-    def _start_marked(self, now_us: int) -> None:
-        """Start what must not start without being written down first, as far as it starts now."""
-        for name, waiting in self._awaiting_mark.items():
-            executor = self._executors[name]
-            self._drop_ended(waiting, executor, now_us)
-            count = min(executor.idle(), len(waiting)) if waiting else 0
-            if not count:
-                continue
-            runs = [waiting[at] for at in range(count)]
-            marked = self.holding.mark(runs, now_us)
-            for _ in runs:
-                waiting.popleft()
-            executor.release(len(runs) - len(marked))
-            for held in marked:
-                self._announcer.started(held)
-            self._start(name, marked, now_us)
-
-    def _drop_ended(self, waiting: deque[Held], executor: Share, now_us: int) -> None:
-        """End what was cancelled while it waited to be marked."""
-        ended = [held for held in waiting if held.ending is not None or held.is_shut_out()]
-        for held in ended:
-            waiting.remove(held)
-            self.holding.end_unstarted(held, now_us)
-            self._again = True
-        if ended:
-            executor.release(len(ended))
-
-    def _start(self, name: str, jobs: Sequence[Held], now_us: int) -> None:
-        """Hand jobs to an executor; one that refuses to take them must not keep their runs."""
-        error = guarded(self._executors[name].start, jobs).error
-        if error is None:
-            return
-        logger.error("executor %s took no jobs: %s", name, error, exc_info=error)
-        self._again = True
-        for held in jobs:
-            self.holding.give_back(held.run_id, held.fence, now_us + _LAST_RETRY_US)
-
     # --- recovery and history -----------------------------------------------------------------
 
     def _recover(self, now_us: int, held: frozenset[str] | None) -> None:
@@ -651,33 +502,3 @@ class StoreLoop:
         for run in reply.runs:
             self._announcer.recorded(run)
         self._again |= reply.more or bool(reply.runs)
-
-    def _note_histories(self, now_us: int) -> None:
-        """Remember of which tasks there may be too much history: those that run again and again."""
-        for held in self.holding.ended:
-            definition = held.definition
-            if definition.keep is not Keep.ALL or definition.result_ttl_us is not None:
-                expires_us = now_us + (definition.result_ttl_us or 0) + self._settings.prune_us
-                self._expires_until_us = max(self._expires_until_us, expires_us)
-            if not definition.disposable:
-                keep = definition.max_history
-                self._histories[held.task_id] = self._settings.max_history if keep is None else keep
-        self.holding.ended.clear()
-
-    def _prune(self, now_us: int) -> None:
-        """Forget what is too old or too much, in pieces, so that the loop never waits long."""
-        settings = self._settings
-        if now_us - self._pruned_at_us < settings.prune_us or self._again:
-            return
-        names = list(self._histories)[: settings.batch]
-        piece = {name: self._histories[name] for name in names}
-        before_us = now_us - settings.result_ttl_us
-        request = PruneRequest(piece, before_us, settings.batch, now_us)
-        if self.store.prune(request) >= settings.batch:
-            # A full piece means that there is more; other work comes first.
-            self.wake.set()
-            return
-        for name in names:
-            del self._histories[name]
-        if not self._histories:
-            self._pruned_at_us = now_us

@@ -353,8 +353,9 @@ def test_in_a_store_that_they_share_there_are_no_turns(tmp_path: Path) -> None:
         scheduler.task(cron="* * * * *")(jobs.note)
         scheduler.start()
     first, second = schedulers
-    first.advance(minutes=2)
-    second.advance(minutes=2)
+    with first, second:
+        first.advance(minutes=2)
+        second.advance(minutes=2)
+        assert [run.fire_count for run in second.get_runs()] == [1, 1, 1, 1]
     assert len(jobs.calls) == 4
-    assert [run.fire_count for run in second.get_runs()] == [1, 1, 1, 1]
     assert not (tmp_path / "lock").exists()
