@@ -7,6 +7,7 @@ not count (jitter, the way it was spelled) simply stays out of it.
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from tickwork.errors import InvalidTriggerError
@@ -64,9 +65,11 @@ class Schedule:
             object.__setattr__(self, name, value)
 
     def _with(self, **changes: object) -> Self:
-        other = object.__new__(type(self))
-        for name in (slot for cls in type(self).__mro__ for slot in getattr(cls, "__slots__", ())):
-            other._set(**{name: changes[name] if name in changes else getattr(self, name)})
+        kind: type = type(self)
+        other: Self = object.__new__(kind)
+        for name in _slots(kind):
+            value = changes[name] if name in changes else getattr(self, name)
+            object.__setattr__(other, name, value)
         other._derive()
         return other
 
@@ -89,6 +92,12 @@ class Schedule:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived, (type(self), self.to_json(), self.jitter)
+
+
+@lru_cache(maxsize=64)
+def _slots(kind: type) -> tuple[str, ...]:
+    """Return all slots of a class: tasks that count from when they began are anchored each time."""
+    return tuple(slot for each in kind.__mro__ for slot in getattr(each, "__slots__", ()))
 
 
 class Timetable(Schedule):

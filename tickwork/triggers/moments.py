@@ -38,6 +38,8 @@ def read_moment(value: object, name: str) -> datetime | None:
     moment = _as_datetime(value, name)
     if moment.tzinfo is None:
         return moment
+    if moment.tzinfo is UTC:
+        return moment.replace(fold=0) if moment.fold else moment
     return settled(moment.replace(tzinfo=None), moment.tzinfo, name)
 
 
