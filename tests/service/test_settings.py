@@ -1,9 +1,13 @@
 """Settings: where they come from, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from tickwork.cli import serving
+from tickwork.cli.commands import app
 from tickwork.errors import InvalidInputError
 from tickwork.service.rules import Rules
 from tickwork.service.settings import ServiceSettings, read_settings
@@ -82,3 +86,15 @@ def test_all_settings_are_in_the_table_of_the_docs() -> None:
         shown = field.default if isinstance(field.default, tuple) else (field.default,)
         expected = ", ".join(f"`{each}`" for each in shown if each != "")
         assert default == expected
+
+
+def test_each_setting_is_a_flag_of_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, Any] = {}
+    monkeypatch.setattr(serving, "serve_scheduler", lambda *args, **_: said.update(args[2]))
+    words = ["serve", "--max-body", "2048", "--hide", "pin, iban", "--no-metrics"]
+    words += ["--session-ttl", "60", "--allow", "shop.jobs:*"]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, set(said)) == (0, set(ServiceSettings.model_fields))
+    settings = read_settings(**said)
+    assert (settings.max_body, settings.hide, settings.metrics) == (2048, ("pin", "iban"), False)
+    assert (settings.session_ttl, settings.allow) == (60, ("shop.jobs:*",))

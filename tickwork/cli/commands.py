@@ -1,7 +1,7 @@
 """The commands and their options; what they do stands in modules that are imported when called."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from tickwork.cli import (
     live_commands,
     run_commands,
     service_commands,
+    service_options,
     store_commands,
     task_commands,
 )
@@ -94,6 +95,15 @@ def serve(
     root_path: Annotated[
         str | None, typer.Option(metavar="PREFIX", help="under which a proxy shows it")
     ] = None,
+    allowed_hosts: service_options.AllowedHosts = None,
+    session_ttl: service_options.SessionTtl = None,
+    session_idle: service_options.SessionIdle = None,
+    login_attempts: service_options.LoginAttempts = None,
+    login_window: service_options.LoginWindow = None,
+    max_body: service_options.MaxBody = None,
+    hide: service_options.Hide = None,
+    allow: service_options.Allow = None,
+    metrics: service_options.Metrics = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="how log lines look; text")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="end by itself after so long")
@@ -104,13 +114,21 @@ def serve(
 ) -> None:
     """Run a scheduler with its REST interface and pages, until SIGINT or SIGTERM.
 
-    Other settings, and these too, may stand in the environment (TICKWORK_PORT) and in
-    tickwork.toml.
+    All settings may also stand in the environment (TICKWORK_PORT) and in tickwork.toml.
     """
     from tickwork.cli.serving import serve_scheduler
 
-    flags = {"store": store, "host": host, "port": port, "auth": auth, "viewer": viewer}
-    flags |= {"fire": fire, "root_path": root_path, "log_format": log_format}
+    flags: dict[str, Any] = {
+        "store": store,
+        "host": host,
+        "port": port,
+        "auth": auth,
+        "viewer": viewer,
+    }
+    flags |= {"fire": fire, "root_path": root_path, "log_format": log_format, "metrics": metrics}
+    flags |= {"allowed_hosts": allowed_hosts, "hide": hide, "allow": allow, "max_body": max_body}
+    flags |= {"session_ttl": session_ttl, "session_idle": session_idle}
+    flags |= {"login_attempts": login_attempts, "login_window": login_window}
     serve_scheduler(context, target, flags, seconds=seconds, stop_timeout=stop_timeout)
 
 
