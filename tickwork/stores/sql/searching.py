@@ -194,8 +194,8 @@ def _may_fail(session: Session) -> CompoundSelect[Any]:
     in_a_row = select(tasks.c.id).where(tasks.c.streak > literal_column("0"))
     # Each once: PostgreSQL has a better idea then how many there are.
     failed = select(runs.c.task_id).where(runs.c.state.in_(_words(FAILURES)))
-    if session.database.engine.dialect.name == "sqlite":
-        # PostgreSQL sees by itself that this follows, and would take both for much rarer than one.
+    if not session.database.backend.infers:
+        # A database that sees it by itself would take both together for much rarer than one.
         failed = failed.where(unusual(runs))
     return union(in_a_row, failed)
 

@@ -34,6 +34,9 @@ class Backend(ABC):
     indexes_some: ClassVar[bool] = True
     """Whether an index may be of some rows only."""
 
+    infers: ClassVar[bool] = False
+    """Whether it sees by itself which conditions imply that of an index of some rows."""
+
     copies: ClassVar[bool] = False
     """Whether the driver copies rows into tables."""
 

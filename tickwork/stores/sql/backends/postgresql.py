@@ -50,6 +50,7 @@ class PostgreSQL(Backend):
     extra: ClassVar[str | None] = "postgresql"
     reading: ClassVar[Mapping[str, Any]] = {"isolation_level": "AUTOCOMMIT"}
     place_of: ClassVar[str] = "strpos"
+    infers: ClassVar[bool] = True
     copies: ClassVar[bool] = True
     clock: ClassVar[ColumnElement[int] | None] = literal_column(
         "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
