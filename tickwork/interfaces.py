@@ -248,7 +248,11 @@ class Store(Protocol):
 
     kind: ClassVar[str]
     persistent: ClassVar[bool]
-    """Whether tasks outlive the process, and other processes may share them."""
+    """Whether tasks outlive the process, and other processes may share them.
+
+    A store whose steps mostly wait for a server, which takes several at a time, may say so by
+    `overlaps = True`: runs are written as over while others are planned then.
+    """
 
     def open(self, environment: StoreEnvironment) -> None:
         """Make ready to work, creating or migrating the schema; again after `close`.

@@ -7,13 +7,18 @@ at most once, so a batch may be repeated when nobody knows whether it was writte
 What runs say of themselves is written when they end, and before that their progress twice a second
 at most, their log, which may be long, every five seconds.
 
+Where a store's steps wait for its server, many ends are written by a thread of their own, while the
+loop plans: the server has something to do while the loop decides, and the other way round.
+
 A run's start is written down on its own only if that matters: beforehand, where a start must never
 be repeated, and after a moment, where the run takes longer than that. Most runs are over by then.
 """
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from tickwork.interfaces import Store
@@ -22,6 +27,7 @@ from tickwork.model.jobs import Job, Outcome
 from tickwork.model.policies import RunState
 from tickwork.model.steps import AfterRun, Batch, Finished, GivenBack, Mark
 from tickwork.scheduler.announcing import Announcer
+from tickwork.scheduler.aside import Aside
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.store_clock import StoreClock
 from tickwork.scheduler.verdicts import (
@@ -54,6 +60,18 @@ class _Retry(NamedTuple):
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What is written together, taken out of the holding until it is known what came of it."""
+
+    batch: Batch
+    marks: list[Held]
+    given_back: list[GivenBack]
+    conclusions: list[_Conclusion]
+    retries: list[_Retry]
+    noted: list[Held]
+
+
 class Holding:
     """The leased runs of one loop. Only `receive` and `in_flight` are for other threads."""
 
@@ -65,8 +83,10 @@ class Holding:
         wake: threading.Event,
         *,
         clock: StoreClock,
+        aside_from: int | None = None,
     ) -> None:
         self._store = store
+        self._aside_from = aside_from
         self._announcer = announcer
         self._after_run = after_run
         self._clock = clock
@@ -84,6 +104,8 @@ class Holding:
         self._retries: list[_Retry] = []
         self._given_back: list[GivenBack] = []
         self.ended: list[Held] = []
+        self.being_written: Collection[str] = ()
+        """The tasks whose runs are just being written as over, and not counted as that yet."""
         self.behind_gates = False
         """Whether a run has ended that was let through a gate."""
 
@@ -181,6 +203,38 @@ class Holding:
     def write(self, now_us: int) -> None:
         """Write what has ended, what is given back, and what has been under way for a moment."""
         self.collect(now_us)
+        writing = self._taken(now_us)
+        if writing.batch:
+            with self._kept_if_it_fails(writing):
+                rejected = self._store.finish(writing.batch)
+            self._written(writing, rejected)
+
+    @contextmanager
+    def written_beside(self, now_us: int) -> Iterator[None]:
+        """Do as `write` does, but if it is much, while the block goes on; it is done at its end.
+
+        Raises:
+            StoreError: it couldn't be written; whatever the block raised.
+        """
+        self.collect(now_us)
+        if self._aside_from is None or len(self._conclusions) < self._aside_from:
+            self.write(now_us)
+            yield
+            return
+        writing = self._taken(now_us)
+        with self._kept_if_it_fails(writing):
+            step = Aside(lambda: self._store.finish(writing.batch), "tickwork-finish")
+        self.being_written = {each.held.task_id for each in writing.conclusions}
+        try:
+            yield
+        finally:
+            self.being_written = ()
+            with self._kept_if_it_fails(writing):
+                rejected = step.result()
+            self._written(writing, rejected)
+
+    def _taken(self, now_us: int) -> _Writing:
+        """Take out what is to be written."""
         marks = self._due_marks(now_us)
         batch = Batch(self._after_run)
         offset_us = self._clock.offset_us
@@ -189,22 +243,33 @@ class Holding:
         batch.finished = [each.finished for each in self._conclusions]
         noted = self._due_notes(now_us) if self._noted or self._unlogged else []
         batch.notes = [note for held, log in noted if (note := note_of(held, log=log)) is not None]
-        if not batch:
-            return
-        try:
-            rejected = self._store.finish(batch)
-        except BaseException:
-            self._noted.update((held.run_id, held) for held, _ in noted)
-            raise
-        conclusions, retries = self._conclusions, self._retries
+        writing = _Writing(
+            batch, marks, self._given_back, self._conclusions, self._retries,
+            [held for held, _ in noted],
+        )  # fmt: skip
         self._conclusions, self._retries, self._given_back = [], [], []
-        for held in marks:
+        return writing
+
+    @contextmanager
+    def _kept_if_it_fails(self, writing: _Writing) -> Iterator[None]:
+        """Take back what couldn't be written, before what has come since."""
+        try:
+            yield
+        except BaseException:
+            self._conclusions = writing.conclusions + self._conclusions
+            self._retries = writing.retries + self._retries
+            self._given_back = writing.given_back + self._given_back
+            self._noted.update((held.run_id, held) for held in writing.noted)
+            raise
+
+    def _written(self, writing: _Writing, rejected: frozenset[str]) -> None:
+        for held in writing.marks:
             held.marked = True
             self._unmarked.pop(held.run_id, None)
-        for back in batch.given_back:
+        for back in writing.batch.given_back:
             self._forget(back.run_id)
-        self._conclude(conclusions, rejected)
-        for back, held, outcome in retries:
+        self._conclude(writing.conclusions, rejected)
+        for back, held, outcome in writing.retries:
             if back.run_id in rejected:
                 self._announcer.lease_lost(held)
             else:

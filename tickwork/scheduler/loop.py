@@ -66,6 +66,8 @@ batch are gone before the garbage collector takes them for old ones and looks th
 _AHEAD = 8
 """Which part of a batch is planned at least, however few places there are."""
 
+_NOT_YET = Deferral("the end of a run of it is just being written: it would be judged as under way")
+
 _FIRST_RETRY_US = SECOND // 10
 _LAST_RETRY_US = 30 * SECOND
 
@@ -85,6 +87,8 @@ class LoopSettings:
     max_runs: int | None = None
     log_level: int = 0
     threaded: bool = True
+    aside_from: int | None = 20
+    """How many ends are worth a thread of their own, where the store's steps overlap."""
 
 
 class StoreLoop:
@@ -121,7 +125,14 @@ class StoreLoop:
         self._settings = settings
         self._batch = settings.batch if store.persistent else min(settings.batch, _IN_MEMORY)
         self._plannable = self._batch
-        self.holding = Holding(store, announcer, after_run, self.wake, clock=clock)
+        self.holding = Holding(
+            store,
+            announcer,
+            after_run,
+            self.wake,
+            clock=clock,
+            aside_from=settings.aside_from if getattr(store, "overlaps", False) else None,
+        )
         self._endings = Endings(
             store, self.holding, self._executors, clock=clock, timeout_us=settings.timeout_us
         )
@@ -253,17 +264,14 @@ class StoreLoop:
         # Registering has told how far the clock here is from the store's.
         now_us = self.clock.now_us()
         self._endings.ask(self.node_id, now_us)
-        self.holding.write(now_us)
+        candidates: list[int | None] = []
+        with self.holding.written_beside(now_us):
+            self._recover_if_due(now_us)
+            candidates.append(self._starter.keep_gates(now_us, draining=self.draining))
+            if self._fires() or self._only or self._has_its_own():
+                candidates += self._take_work(now_us)
         self._histories.note_ended(self.holding.ended, now_us)
         self.holding.ended.clear()
-        if self._doubtful:
-            self._recover(now_us, held=frozenset(self.holding.held))
-            self._doubtful = False
-        elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
-            self._recover(now_us, held=None)
-        candidates: list[int | None] = [self._starter.keep_gates(now_us, draining=self.draining)]
-        if self._fires() or self._only or self._has_its_own():
-            candidates += self._take_work(now_us)
         self._starter.start_marked(now_us)
         self._prune(now_us)
         if self.draining and not self._only and self.holding.is_empty():
@@ -449,6 +457,8 @@ class StoreLoop:
         definition = planner.definition_of(task)
         self._ranked |= definition.priority != 0
         self._histories.note_planned(task.id, definition.max_history)
+        if task.id in self.holding.being_written:
+            return _NOT_YET
         if self._registry.target(definition) is None:
             return Deferral("its function isn't known here yet", definition.function)
         planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
@@ -462,6 +472,8 @@ class StoreLoop:
         """Leave a task alone that can't be planned here, and say why, once."""
         reason = deferral.reason
         self._again = True
+        if deferral is _NOT_YET:
+            return
         if deferral.function is not None:
             problem = self._registry.resolve(deferral.function)
             if problem is None:
@@ -490,6 +502,13 @@ class StoreLoop:
         self._membership.unresolved = tuple(sorted(self._exclusions.functions()))
 
     # --- recovery and history -----------------------------------------------------------------
+
+    def _recover_if_due(self, now_us: int) -> None:
+        if self._doubtful:
+            self._recover(now_us, held=frozenset(self.holding.held))
+            self._doubtful = False
+        elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
+            self._recover(now_us, held=None)
 
     def _recover(self, now_us: int, held: frozenset[str] | None) -> None:
         reply = self.store.recover(

@@ -90,6 +90,7 @@ class FaultyStore:
         self.inner = inner
         # What it is to a scheduler is what the store within is.
         vars(self).update(kind=inner.kind, persistent=inner.persistent)
+        vars(self).update(overlaps=getattr(inner, "overlaps", False))
         if isinstance(inner, OnDemand):
             vars(self).update(submit=self._submit, cancel=self._cancel, asked=inner.asked)
         if isinstance(inner, Keeping):

@@ -54,7 +54,7 @@ class SteppedScheduler(Scheduler):
         self._stepping = threading.RLock()
         self._standing: list[tuple[str, int]] = []
         self._changed_at = 0.0
-        settings = settings or LoopSettings(threaded=False)
+        settings = settings or LoopSettings(threaded=False, aside_from=None)
         super().__init__(store, clock=self.clock, settings=settings, **options)
 
     def advance(self, delta: timedelta | None = None, **duration: float) -> None:

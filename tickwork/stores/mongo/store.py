@@ -55,6 +55,7 @@ class MongoStore(ScheduleLocks):
 
     kind: ClassVar[str] = "mongo"
     persistent: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
 
     def __init__(self, url: Place = "mongodb://localhost", *, prefix: str = "tickwork_") -> None:
         self._database = Database(url)

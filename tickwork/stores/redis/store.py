@@ -80,6 +80,7 @@ class RedisStore(ScheduleLocks):
 
     kind: ClassVar[str] = "redis"
     persistent: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
 
     def __init__(self, url: Any, *, prefix: str = "tickwork", timeout_s: float = 5.0) -> None:
         self._server = Server(url, prefix, timeout_s)

@@ -230,6 +230,8 @@ class SQLStore(ScheduleLocks):
 class _ServedStore(SQLStore):
     """A store whose database is a server's, which has a clock."""
 
+    overlaps: ClassVar[bool] = True
+
     def now_us(self) -> int:
         return self._take(_server_time)
 
