@@ -434,7 +434,8 @@ class StoreLoop:
         self._tell_of_resumed()
         for task_id, deferral in reply.deferred:
             self._exclude(task_id, deferral, now_us)
-        self._again |= reply.more
+        # What is just being written may have kept a task locked, and passed over.
+        self._again |= reply.more or bool(self.holding.being_written)
         return reply.next_us
 
     def _note_places(self, reply: PlanReply) -> None:
