@@ -12,8 +12,9 @@
 - APScheduler (3, and the alpha of 4) and asyncz are schedulers like ours. Huey, procrastinate and
   rq are queues, whose jobs may be due later: theirs are in the queue before the clock starts, and
   there are no recurring ones.
-- `floor`, `bare` and `raw` are no schedulers: a bare heap with `create_task`, a bare loop over a
-  store, and what the driver of a store alone can write. They say where the limit is.
+- `floor`, `recorded`, `bare` and `raw` are no schedulers: a bare heap with `create_task`, one that
+  keeps a record of each run, a bare loop over a store, and what the driver of a store alone can
+  write. They say where the limit is.
 - On the same store all have the same durability: SQLite with a write-ahead log and
   `synchronous=FULL`; PostgreSQL with `fsync` and `synchronous_commit`; Redis with its append-only
   log, forced to the disk each second. In files only tickwork waits for the disk.

@@ -36,7 +36,7 @@ UNITS = {
     "ratio": "times",
     "four_ratio": "times",
 }
-NOT_PEERS = frozenset({"tickwork", "floor", "bare", "raw"})
+NOT_PEERS = frozenset({"tickwork", "floor", "recorded", "bare", "raw"})
 
 Results = Mapping[Spec, Measured]
 

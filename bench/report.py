@@ -19,6 +19,7 @@ _WHO = (
     "rq",
     "croniter",
     "floor",
+    "recorded",
     "bare",
     "raw",
 )
@@ -40,8 +41,14 @@ TITLES = {
     "service": "The service",
 }
 _REMARKS = {
-    "memory": "`floor` is a bare heap with `create_task` or `submit`; it keeps nothing.",
-    "sqlite": "Everybody writes ahead with `synchronous=FULL`: a commit survives a power cut.",
+    "memory": (
+        "`floor` is a bare heap with `create_task` or `submit`; it keeps nothing. `recorded` is a "
+        "bare heap that keeps a record of each run, and does nothing else that a scheduler does."
+    ),
+    "sqlite": (
+        "Everybody writes ahead with `synchronous=FULL`: a commit survives a power cut. `recorded` "
+        "is a bare loop that writes what `raw` writes and calls what is due, and decides nothing."
+    ),
     "postgresql": "For everybody `fsync` and `synchronous_commit` are on.",
     "redis": (
         "For everybody the server appends each command to its log before it answers, and forces "

@@ -67,6 +67,12 @@ _IN_BULK = {"tickwork", "procrastinate", "rq"}
 _IN_THREADS = {"huey", "rq"}
 """Who calls functions in threads only."""
 
+_LIMITS: Mapping[Kind, tuple[str, ...]] = {
+    "memory": ("floor", "recorded"),
+    "sqlite": ("recorded",),
+}
+"""Who is no scheduler, and shows what one could reach at best in a burst."""
+
 WORKS: tuple[Work, Work] = ("coroutine", "thread")
 
 
@@ -123,8 +129,7 @@ def bursts(scale: Scale, store: Kind, *targets: Target) -> Iterator[Group]:
 
 
 def burst(scale: Scale, store: Kind, work: Work, count: int, *targets: Target) -> Group:
-    floor = ("floor",) if store == "memory" else ()
-    who = (*_STORING[store], *queues(store, work), *floor)
+    who = (*_STORING[store], *queues(store, work), *_LIMITS.get(store, ()))
     return Group(
         section=store,
         title=f"burst of {scale.tasks(count):,}, {work}s",

@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import Any
@@ -21,7 +21,7 @@ from bench.databases import libpq_address
 from bench.spec import Spec
 from bench.workloads.stage import fresh_store
 
-__all__ = ["measure"]
+__all__ = ["SQLiteRuns", "measure"]
 
 _THREADS = 20
 _BATCH = 1_000
@@ -75,33 +75,54 @@ def _timed(count: int, batch: Callable[[list[str]], object]) -> float:
     return count / (time.perf_counter() - since)
 
 
+class SQLiteRuns:
+    """What is written of tasks and their runs, in a database of its own."""
+
+    def __init__(self, place: str) -> None:
+        self._connection = sqlite3.connect(place, check_same_thread=False)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", *_SCHEMA):
+            self._connection.execute(statement)
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Add tasks."""
+        with self._connection as connection:
+            rows = [(id_, 0, _TEXT) for id_ in ids]
+            connection.executemany("INSERT INTO raw_tasks VALUES (?, ?, ?)", rows)
+
+    def begin(self, ids: Sequence[str]) -> None:
+        """Move tasks on, and add a run of each."""
+        with self._connection as connection:
+            connection.executemany(
+                "UPDATE raw_tasks SET due = 1 WHERE id = ?", [(id_,) for id_ in ids]
+            )
+            connection.executemany(
+                "INSERT INTO raw_runs VALUES (?, 'running', NULL, ?)",
+                [(id_, _TEXT) for id_ in ids],
+            )
+
+    def end(self, ids: Sequence[str]) -> None:
+        """End the runs, and count them on their tasks."""
+        with self._connection as connection:
+            connection.executemany(
+                "UPDATE raw_runs SET state = 'completed', ended = 1 WHERE id = ?",
+                [(id_,) for id_ in ids],
+            )
+            connection.executemany(
+                "UPDATE raw_tasks SET due = 2 WHERE id = ?", [(id_,) for id_ in ids]
+            )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+
 def _sqlite(setup: Setup, count: int) -> dict[str, Any]:
-    with closing(sqlite3.connect(setup.place)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        tasks = [(id_, 0, _TEXT) for ids in _batches(count) for id_ in ids]
-        with connection:
-            connection.executemany("INSERT INTO raw_tasks VALUES (?, ?, ?)", tasks)
+    with closing(SQLiteRuns(setup.place)) as runs:
+        runs.add([id_ for ids in _batches(count) for id_ in ids])
 
         def batch(ids: list[str]) -> None:
-            with connection:
-                connection.executemany(
-                    "UPDATE raw_tasks SET due = 1 WHERE id = ?", [(id_,) for id_ in ids]
-                )
-                connection.executemany(
-                    "INSERT INTO raw_runs VALUES (?, 'running', NULL, ?)",
-                    [(id_, _TEXT) for id_ in ids],
-                )
-            with connection:
-                connection.executemany(
-                    "UPDATE raw_runs SET state = 'completed', ended = 1 WHERE id = ?",
-                    [(id_,) for id_ in ids],
-                )
-                connection.executemany(
-                    "UPDATE raw_tasks SET due = 2 WHERE id = ?", [(id_,) for id_ in ids]
-                )
+            runs.begin(ids)
+            runs.end(ids)
 
         return {"per_s": _timed(count, batch)}
 
