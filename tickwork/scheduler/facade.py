@@ -10,12 +10,20 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-__all__ = ["AsyncFacade", "calling_loop"]
+__all__ = ["AsyncFacade", "calling_loop", "running_loop"]
 
 calling_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar(
     "tickwork_calling_loop", default=None
 )
 """The event loop for which a method runs in a thread."""
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if any does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class AsyncFacade:

@@ -27,9 +27,9 @@ from tickwork.model.records import RunRecord
 from tickwork.model.steps import CancelRequest, Edit, RunQuery
 from tickwork.scheduler import planner
 from tickwork.scheduler.awaiting import Awaited
+from tickwork.scheduler.entering import SchedulerEntering
 from tickwork.scheduler.facade import AsyncFacade
 from tickwork.scheduler.following import after_run
-from tickwork.scheduler.life import SchedulerLife
 from tickwork.scheduler.options import read_name, read_whole, read_word
 from tickwork.scheduler.run import Run
 from tickwork.scheduler.submitting import RunOptions, submitted
@@ -64,7 +64,7 @@ class Submitter:
         return self._scheduler._submit_run(fn, args, kwargs, self._options)  # noqa: SLF001  its other half
 
 
-class SchedulerRuns(SchedulerLife):
+class SchedulerRuns(SchedulerEntering):
     """What a scheduler does with single runs."""
 
     # --- submitting ---------------------------------------------------------------------------
