@@ -12,34 +12,22 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Store
-from tickwork.model.events import StoreFailed, StoreRecovered, TaskResumed, TaskUnplannable
+from tickwork.model.events import StoreFailed, StoreRecovered
 from tickwork.model.instants import SECOND
 from tickwork.model.jobs import Job
-from tickwork.model.policies import ScheduleState
-from tickwork.model.records import NodeRecord, TaskRecord
-from tickwork.model.steps import (
-    Deferral,
-    Edit,
-    LeaseRequest,
-    Plan,
-    PlanReply,
-    PlanRequest,
-    RecoverRequest,
-)
+from tickwork.model.records import NodeRecord
+from tickwork.model.steps import RecoverRequest
 from tickwork.scheduler import planner
 from tickwork.scheduler.announcing import Announcer
 from tickwork.scheduler.ending import Endings
-from tickwork.scheduler.following import after_run, named
+from tickwork.scheduler.following import after_run
 from tickwork.scheduler.gatekeeping import Gatekeeper
-from tickwork.scheduler.guard import guarded_trigger
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.histories import Histories
 from tickwork.scheduler.holding import Holding
@@ -49,6 +37,7 @@ from tickwork.scheduler.registry import Exclusions, FunctionRegistry
 from tickwork.scheduler.sharing import Shares
 from tickwork.scheduler.starting import FULL_US, Starter
 from tickwork.scheduler.store_clock import StoreClock
+from tickwork.scheduler.taking import Taker
 
 if TYPE_CHECKING:
     from tickwork.coordination import Home
@@ -62,11 +51,6 @@ logger = logging.getLogger("tickwork.loop")
 _IN_MEMORY = 200
 """How many tasks are planned at once in memory, where a step costs nothing: objects of a small
 batch are gone before the garbage collector takes them for old ones and looks through everything."""
-
-_AHEAD = 8
-"""Which part of a batch is planned at least, however few places there are."""
-
-_NOT_YET = Deferral("the end of a run of it is just being written: it would be judged as under way")
 
 _FIRST_RETRY_US = SECOND // 10
 _LAST_RETRY_US = 30 * SECOND
@@ -117,14 +101,8 @@ class StoreLoop:
         self._only: frozenset[str] | None = None
         self.clock = clock
         self._executors = shares.of(self.wake)
-        self._names = frozenset(self._executors)
-        self._names_in_turn = deque(self._executors)
-        self._bounded = shares.bounded
-        self._registry = registry
         self._announcer = announcer
         self._settings = settings
-        self._batch = settings.batch if store.persistent else min(settings.batch, _IN_MEMORY)
-        self._plannable = self._batch
         self.holding = Holding(
             store,
             announcer,
@@ -144,10 +122,7 @@ class StoreLoop:
             beaten_after_us=settings.beat_us * (2 if settings.threaded else 1),
             renewed=self.holding.renew,
         )
-        self._ids = RunIds(self.node_id, ids)
         self._turn = turn
-        # In a store that others share, they have moved on what they dealt with.
-        self._planner = planner.plan if turn is None or store.persistent else turn.plan
         self._starter = Starter(
             store,
             self._executors,
@@ -167,10 +142,23 @@ class StoreLoop:
             prune_us=settings.prune_us,
             batch=settings.batch,
         )
-        self._going_on: dict[str, None] = {}
+        self._taker = Taker(
+            store,
+            self._executors,
+            self.holding,
+            starter=self._starter,
+            histories=self._histories,
+            membership=self._membership,
+            registry=registry,
+            exclusions=self._exclusions,
+            announcer=announcer,
+            leave_function=self._leave_function,
+            ids=RunIds(self.node_id, ids),
+            batch=settings.batch if store.persistent else min(settings.batch, _IN_MEMORY),
+            bounded=shares.bounded,
+            turn=turn,
+        )
         self._recovered_at_us = 0
-        self._ranked = False
-        self._doubtful = False
         self._retry_us = 0
         self._again = False
 
@@ -251,7 +239,7 @@ class StoreLoop:
         return retried_us if ends_us is None else min(retried_us, max(ends_us, now_us))
 
     def _step(self, now_us: int) -> int | None:
-        self._again = self._starter.again = False
+        self._again = self._starter.again = self._taker.again = False
         # What has ended by itself needs no end any more, however long ago it was; and what is to
         # be ended is, whether the store answers or not.
         self.holding.collect(now_us)
@@ -280,7 +268,7 @@ class StoreLoop:
 
     def _has_more(self) -> bool:
         """Whether this tick has left something to do at once."""
-        return self._again or self._starter.again
+        return self._again or self._starter.again or self._taker.again
 
     def _prune(self, now_us: int) -> None:
         """Forget what is too old or too much, once there is nothing else to do."""
@@ -316,7 +304,7 @@ class StoreLoop:
             self._executors[held.run.executor].cancel(held.run_id)
         self._starter.let_waiting_go()
         self._membership.begin_anew()
-        self._ids = RunIds(self.node_id, self._ids)
+        self._taker.begin_anew()
 
     def give_locks_back(self, still_running: Collection[str]) -> None:
         """Give back what runs were let through for; call it when nothing goes on any more here."""
@@ -348,155 +336,13 @@ class StoreLoop:
         return self.active and not self.draining and not self.store.persistent
 
     def _take_work(self, now_us: int) -> list[int | None]:
-        plans, only = self._fires(), self._only
-        if self._bounded:
-            # No executor may keep the few runs that there may be from the others by reserving
-            # places for them: each is asked alone, another one first each time.
-            candidates = [self._plan(now_us, {})] if plans else []
-            self._names_in_turn.rotate()
-            for name in list(self._names_in_turn):
-                with self._reserved([name]) as reserved:
-                    candidates.append(self._lease(now_us, reserved))
-        else:
-            with self._reserved(self._executors) as reserved:
-                candidates = [self._lease(now_us, reserved)]
-                candidates.append(self._plan(now_us, reserved) if plans else None)
+        only = self._only
+        candidates = self._taker.take(now_us, plans=self._fires(), only=only)
         if only is not None:
             # What was added meanwhile is leased by the next tick.
             self._only = None if self._only is only else self._only
             self._again = True
         return candidates
-
-    @contextmanager
-    def _reserved(self, names: Iterable[str]) -> Iterator[dict[str, int]]:
-        """Set places of executors aside; what isn't used of them is given back at the end."""
-        reserved = {name: self._executors[name].reserve(self._batch) for name in names}
-        try:
-            yield reserved
-        except BaseException:
-            # Whether the step took effect isn't known: ask, once the store answers.
-            self._doubtful = True
-            raise
-        finally:
-            for name, places in reserved.items():
-                if places:
-                    self._executors[name].release(places)
-
-    def _lease(self, now_us: int, reserved: dict[str, int]) -> int | None:
-        capacity = {name: places for name, places in reserved.items() if places}
-        if not capacity:
-            return None
-        reply = self.store.lease(
-            LeaseRequest(
-                self.node_id,
-                now_us,
-                self._exclusions.eligibility(frozenset(capacity), now_us, leasing=True),
-                capacity,
-                suspects=not self.holding.suspects(),
-                only=self._only,
-            )
-        )
-        if reply.leased or reply.deferred:
-            self._again = True
-            self._starter.hand_over(reply.leased, reserved, now_us)
-            for task_id, deferral in reply.deferred:
-                self._exclude(task_id, deferral, now_us)
-                self._exclusions.leave_runs(task_id)
-        return reply.next_us
-
-    def _plan(self, now_us: int, reserved: dict[str, int]) -> int | None:
-        # What is planned is leased at once, in the order of fire times; not so where priorities
-        # say otherwise, and there isn't room for all.
-        if self._ranked and any(places < self._batch for places in reserved.values()):
-            capacity: Mapping[str, int] = {}
-        else:
-            capacity = reserved
-        reply = self.store.plan(
-            PlanRequest(
-                self.node_id,
-                now_us,
-                self._plannable,
-                self._exclusions.eligibility(self._names, now_us),
-                capacity,
-                lambda task: self._decide(task, now_us),
-                self._ids.at(now_us),
-            )
-        )
-        if self._turn is not None:
-            # First, so that nothing is executed twice; what this process dies of, is gone with it.
-            some = bool(reply.leased or reply.recorded)
-            self._turn.planned(now_us, some=some, more=reply.more)
-        self._note_places(reply)
-        self._starter.hand_over(reply.leased, reserved, now_us)
-        for run in reply.recorded:
-            self._announcer.recorded(run)
-        self._histories.note_recorded(reply.recorded)
-        self._tell_of_resumed()
-        for task_id, deferral in reply.deferred:
-            self._exclude(task_id, deferral, now_us)
-        # What is just being written may have kept a task locked, and passed over.
-        self._again |= reply.more or bool(self.holding.being_written)
-        return reply.next_us
-
-    def _note_places(self, reply: PlanReply) -> None:
-        """Plan fewer at a time while there is no place for most: each had to be leased later.
-
-        Some are planned all the same: other nodes may have places, and a fire time that is due is
-        accounted for now.
-        """
-        waits = sum(run.available_us is not None for run in reply.recorded)
-        placed = max(2 * len(reply.leased), self._batch // _AHEAD)
-        self._plannable = min(self._batch, placed) if waits else self._batch
-
-    def _tell_of_resumed(self) -> None:
-        """Tell which tasks went on because their pause had an end."""
-        for task_id in self._going_on:
-            self._announcer.emit(TaskResumed, task_id=task_id, store=self._announcer.store)
-        self._going_on.clear()
-
-    def _decide(self, task: TaskRecord, now_us: int) -> Plan | Deferral:
-        definition = planner.definition_of(task)
-        self._ranked |= definition.priority != 0
-        self._histories.note_planned(task.id, definition.max_history)
-        if task.id in self.holding.being_written:
-            return _NOT_YET
-        if self._registry.target(definition) is None:
-            return Deferral("its function isn't known here yet", definition.function)
-        planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
-        if planned.value is not None:
-            if task.state is ScheduleState.PAUSED:
-                self._going_on[task.id] = None
-            return planned.value
-        return Deferral(f"its trigger failed: {named(planned)}")
-
-    def _exclude(self, task_id: str, deferral: Deferral, now_us: int) -> None:
-        """Leave a task alone that can't be planned here, and say why, once."""
-        reason = deferral.reason
-        self._again = True
-        if deferral is _NOT_YET:
-            return
-        if deferral.function is not None:
-            problem = self._registry.resolve(deferral.function)
-            if problem is None:
-                self._exclusions.forget_function(deferral.function)
-                self._membership.unresolved = tuple(sorted(self._exclusions.functions()))
-                return
-            reason = problem
-            self._leave_function(deferral.function, reason, now_us)
-        if not self._exclusions.is_news(task_id, reason):
-            self._exclusions.add_task(task_id, reason, now_us)
-            return
-        # Written first: what can't be written now is news again when the store answers.
-        self.store.edit(
-            [task_id], lambda task: Edit(replace(task, problem=reason)), self._ids.at(now_us)
-        )
-        self._exclusions.add_task(task_id, reason, now_us)
-        logger.error(
-            "task can't be executed here: %s (%s)", task_id, reason, extra={"task_id": task_id}
-        )
-        self._announcer.emit(
-            TaskUnplannable, task_id=task_id, store=self._announcer.store, reason=reason
-        )
 
     def _leave_function(self, reference: str, problem: str, now_us: int) -> None:
         self._exclusions.add_function(reference, problem, now_us)
@@ -505,9 +351,9 @@ class StoreLoop:
     # --- recovery and history -----------------------------------------------------------------
 
     def _recover_if_due(self, now_us: int) -> None:
-        if self._doubtful:
+        if self._taker.doubtful:
             self._recover(now_us, held=frozenset(self.holding.held))
-            self._doubtful = False
+            self._taker.doubtful = False
         elif now_us - self._recovered_at_us >= self._settings.lease_us // 3:
             self._recover(now_us, held=None)
 
