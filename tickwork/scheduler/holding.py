@@ -100,6 +100,7 @@ class Holding:
         self._logged_at_us = 0
         self._unlogged: dict[str, Held] = {}
         self._unmarked: dict[str, Held] = {}
+        self._suspected: list[Held] = []
         self._conclusions: list[_Conclusion] = []
         self._retries: list[_Retry] = []
         self._given_back: list[GivenBack] = []
@@ -135,11 +136,14 @@ class Holding:
 
     def suspects(self) -> bool:
         """Whether a run is held that was under way when a node died."""
-        return any(held.run.suspect and held.lingers_as is None for held in self.held.values())
+        self._suspected = [each for each in self._suspected if self.held.get(each.run_id) is each]
+        return any(held.lingers_as is None for held in self._suspected)
 
     def take(self, held: Held) -> None:
         """Hold a run that was just leased."""
         self.held[held.run_id] = held
+        if held.run.suspect:
+            self._suspected.append(held)
         self._unmarked[held.run_id] = held
 
     def fail(self, held: Held, error: BaseException | None, now_us: int) -> None:
