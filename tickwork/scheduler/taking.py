@@ -163,11 +163,10 @@ class Taker:
 
     def _plan(self, now_us: int, reserved: dict[str, int]) -> int | None:
         # What is planned is leased at once, in the order of fire times; not so where priorities
-        # say otherwise, and there isn't room for all.
-        if self._ranked and any(places < self._batch for places in reserved.values()):
-            capacity: Mapping[str, int] = {}
-        else:
-            capacity = reserved
+        # say otherwise, and not all could start at once.
+        capacity: Mapping[str, int] = reserved
+        if self._ranked and any(self._executors[name].idle() < self._batch for name in reserved):
+            capacity = {}
         reply = self._store.plan(
             PlanRequest(
                 self._membership.node.id,
@@ -184,6 +183,8 @@ class Taker:
             some = bool(reply.leased or reply.recorded)
             self._turn.planned(now_us, some=some, more=reply.more)
         self._note_places(reply)
+        if capacity is not reserved:
+            self.again |= any(run.available_us is not None for run in reply.recorded)
         self._starter.hand_over(reply.leased, reserved, now_us)
         for run in reply.recorded:
             self._announcer.recorded(run)

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests.unit.scheduler import jobs
+from tests.unit.scheduler.conftest import Home
 from tickwork.executors.inline import InlineExecutor
+from tickwork.executors.threads import ThreadPoolExecutor
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing import ManualClock, SteppedScheduler
 
@@ -44,3 +48,16 @@ def test_what_has_no_place_yet_is_planned_in_small_pieces() -> None:
             loop.tick()
     # 200 fit into a batch; an eighth of it is planned even though earlier runs take each place.
     assert store.replies[:6] == [(200, 4), (25, 0), (25, 0), (25, 0), (25, 25), (200, 0)]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_waits_in_a_queue_is_ordered_by_priority(memory_home: Home, count: int) -> None:
+    scheduler = memory_home.start(executors={"threadpool": ThreadPoolExecutor(1)})
+    scheduler.add_task(jobs.note, args=[count], priority=count)
+    scheduler.step()
+    scheduler.add_tasks(
+        {"fn": jobs.note, "trigger": "date", "args": [number], "priority": number}
+        for number in range(count + 1)
+    )
+    scheduler.step()
+    assert jobs.calls == [(count,), *((number,) for number in reversed(range(count + 1)))]
