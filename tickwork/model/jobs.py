@@ -32,10 +32,10 @@ class Job:
     `target` is called with `args` and `kwargs`. An executor that runs elsewhere sends `reference`
     and `payload` (the arguments as stored) instead, and has them decoded there. The executor sets
     `started_us` when it really starts the job, and asks first whether it still `may_start`; one
-    that may not is reported as cancelled, with a `started_us` of 0. While it runs, `progress` is
-    the JSON text of what it last said of itself, `log` the last lines that it logged; whoever
-    changes them calls `noted` then. `fence` is a number to hand on to what must refuse late
-    writers.
+    that may not is reported as cancelled, with a `started_us` of 0. So is one that it can't start
+    any time soon and that lets it `withdraw`: others have it then. While it runs, `progress` is the
+    JSON text of what it last said of itself, `log` the last lines that it logged; whoever changes
+    them calls `noted` then. `fence` is a number to hand on to what must refuse late writers.
     """
 
     run_id: str
@@ -60,6 +60,11 @@ class Job:
 
     def noted(self) -> None:
         """Be told, in any thread, that `progress` or `log` has changed."""
+
+    def withdraw(self) -> bool:
+        """Let others have it, who may begin it sooner; False where it must stay. Not once begun."""
+        self.withdrawn = True
+        return True
 
     def may_start(self, now_us: int) -> bool:
         """Whether to start it now; asked once, right before."""

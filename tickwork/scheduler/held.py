@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tickwork.model.definition import Definition
 from tickwork.model.jobs import Job
-from tickwork.model.policies import RunState
+from tickwork.model.policies import RunState, Source
 from tickwork.model.records import RunRecord
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class Held(Job):
         if not self.withdrawn and now_us >= self.holding.good_until_us:
             self.withdrawn = True
         return not (self.withdrawn or self.ending is not None or self.is_shut_out())
+
+    def withdraw(self) -> bool:
+        """Have it given back, unless it is written or agreed already that it runs here, and now."""
+        stays = self.marked or self.passage is not None or self.run.source is Source.SHUTDOWN
+        self.withdrawn |= not stays
+        return not stays
 
     def is_shut_out(self) -> bool:
         """Whether it has lost, before it could start, what it was let through for."""
