@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tickwork.executors import ThreadPoolExecutor
+from tickwork.executors import ThreadPoolExecutor, prefetch, threads
 from tickwork.model.jobs import Job
 from tickwork.model.policies import RunState
 from tickwork.testing.executor_contract import (
@@ -57,17 +57,11 @@ def opened(reports: Reports) -> Iterator[Callable[[int], ThreadPoolExecutor]]:
         executor.stop(DEADLINE_S)
 
 
-def learn_to_prefetch(executor: ThreadPoolExecutor, reports: Reports) -> int:
-    """Hand over short jobs until more are let in than there are threads; return how many."""
-    free = threading.Event()
-    reports.on_report = lambda _: free.set()
-    heard = 0
-    while (places := executor.reserve(1_000)) <= 1:
-        executor.start([make_job(nothing) for _ in range(places)])
-        heard += places
-        reports.wait_for(heard)
-    executor.release(places)
-    return heard
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have jobs wait for as long as a test wants them to."""
+    monkeypatch.setattr(prefetch, "MOMENT_S", 1e6)
+    monkeypatch.setattr(threads, "MOMENT_S", 1e6)
 
 
 def test_all_threads_work_side_by_side(
@@ -88,60 +82,98 @@ def test_long_jobs_are_not_hoarded(
 ) -> None:
     executor = opened(2)
     with Gate() as gate:
-        hand_over(executor, *[make_job(stand_at_gate, gate.port) for _ in range(2)])
+        jobs: list[Job] = [make_job(stand_at_gate, gate.port) for _ in range(500)]
+        hand_over(executor, *jobs)
         gate.wait_for(2)
+        back = reports.wait_for(498)
+        assert {each.job for each in back} == set(jobs[2:])
+        assert {(each.state, each.started_us) for each in back} == {(RunState.CANCELLED, 0)}
+        assert [job.withdrawn for job in jobs] == [False] * 2 + [True] * 498
         assert executor.reserve(10) == 0
         assert executor.idle() == 0
-    reports.wait_for(2)
+    reports.wait_for(500)
+    assert executor.reserve(10) == 2
 
 
+def test_what_must_stay_is_not_given_back(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    class Staying(Job):
+        def withdraw(self) -> bool:
+            return False
+
+    executor = opened(1)
+    with Gate() as gate:
+        hand_over(executor, make_job(stand_at_gate, gate.port))
+        gate.wait_for(1)
+        jobs = [Staying(str(n), "task", 1, nothing) for n in range(3)]
+        others = [make_job(nothing) for _ in range(3)]
+        mixed = [each for pair in zip(jobs, others, strict=True) for each in pair]
+        hand_over(executor, *mixed)
+        assert {each.job for each in reports.wait_for(3)} == set(others)
+        assert executor.reserve(10) == 0
+    assert [each.job for each in reports.wait_for(7)][-3:] == jobs
+
+
+def test_all_workers_are_up_for_jobs_that_block(
+    opened: Callable[[int], ThreadPoolExecutor], reports: Reports
+) -> None:
+    executor = opened(5)
+    for turn in range(1, 11):
+        together = threading.Barrier(5)
+        hand_over(
+            executor, *[Job(str(n), "task", 1, together.wait, (DEADLINE_S,)) for n in range(5)]
+        )
+        assert sorted(map(result_of, reports.wait_for(5 * turn)[-5:])) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("patient")
 def test_an_outcome_never_waits_for_the_end_of_another_job(
     opened: Callable[[int], ThreadPoolExecutor], reports: Reports
 ) -> None:
     executor = opened(1)
-    heard = learn_to_prefetch(executor, reports)
     with Gate() as gate:
         hand_over(executor, make_job(nothing), make_job(stand_at_gate, gate.port))
         gate.wait_for(1)
-        reports.wait_for(heard + 1)
+        reports.wait_for(1)
         assert executor.idle() == 0
-    reports.wait_for(heard + 2)
+    reports.wait_for(2)
 
 
+@pytest.mark.usefixtures("patient")
 def test_waiting_jobs_are_returned_unstarted(
     opened: Callable[[int], ThreadPoolExecutor], reports: Reports
 ) -> None:
     executor = opened(1)
-    heard = learn_to_prefetch(executor, reports)
     with Gate() as gate:
         jobs = [make_job(stand_at_gate, gate.port), make_job(nothing)]
         hand_over(executor, *jobs)
         gate.wait_for(1)
         assert executor.stop(0) == (jobs[1:], jobs[:1])
-    reports.wait_for(heard)
+    assert reports.outcomes == []
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_waiting_job_can_be_cancelled_a_running_one_not(
     opened: Callable[[int], ThreadPoolExecutor], reports: Reports
 ) -> None:
     executor = opened(1)
-    heard = learn_to_prefetch(executor, reports)
     with Gate() as gate:
         jobs = [make_job(stand_at_gate, gate.port), make_job(nothing), make_job(nothing)]
-        free = executor.reserve(1_000)
+        free = executor.reserve(10**9)
         executor.release(free - len(jobs))
         executor.start(jobs)
         gate.wait_for(1)
         assert executor.cancel(jobs[1].run_id)
-        outcome = reports.wait_for(heard + 1)[-1]
+        outcome = reports.wait_for(1)[-1]
         assert (outcome.job, outcome.state) == (jobs[1], RunState.CANCELLED)
         assert outcome.started_us == jobs[1].started_us == 0
         assert not executor.cancel(jobs[1].run_id)
         assert not executor.cancel(jobs[0].run_id)
         # The waiting one's place is free, and only that.
-        assert executor.reserve(1_000) == free - 2
+        assert executor.reserve(10**9) == free - 2
         executor.release(free - 2)
-    last = reports.wait_for(heard + 3)[-2:]
+    last = reports.wait_for(3)[-2:]
     assert [(each.job, each.state) for each in last] == [
         (jobs[0], RunState.COMPLETED),
         (jobs[2], RunState.COMPLETED),

@@ -97,6 +97,20 @@ class Ledger:
             self.running.add(job)
             return True
 
+    def withdraw_last(self, count: int) -> list[Job]:
+        """Move up to `count` of the youngest jobs that wait, if they let themselves be withdrawn.
+
+        From waiting to running: the caller, who holds the lock, reports their end.
+        """
+        withdrawn: list[Job] = []
+        stay: list[Job] = []
+        for _ in range(min(count, len(self.waiting))):
+            job = self.waiting.pop()
+            (withdrawn if job.withdraw() else stay).append(job)
+        self.waiting.extend(reversed(stay))
+        self.running.update(withdrawn)
+        return withdrawn
+
     def withdraw(self) -> list[Job]:
         """Take all jobs out of the ledger; the caller reports them by `report_withdrawn`."""
         with self.lock:

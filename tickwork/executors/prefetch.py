@@ -1,56 +1,80 @@
-"""How many jobs may wait in a queue in front of workers: learned from how long they wait.
+"""How many jobs may wait in a queue in front of workers: learned from how many they begin.
 
-The queue grows (fourfold, up to 1,000) when the workers emptied it within moments of the last batch
-and more had been wanted: then they wait for the next batch, not for jobs. It shrinks (halving, down
-to none) as soon as the oldest job in it has waited longer than 50 ms: such jobs are long enough to
-be left for other nodes. Elapsed time is real, whatever clock the scheduler is given.
+At first many may: a burst of short jobs is leased in as few steps of the store as possible then.
+That they are short is seen soon, for nothing waits where the workers keep up. While jobs wait, the
+queue is looked at every 50 ms. Where one waited from one look to the next, the workers were busy
+all the time: as many jobs as they began in it may wait from now on, none if these are long. What
+the workers won't begin within four such spans is too much already, and goes back to the store,
+where other nodes may be idle.
+
+The queue grows again (fourfold, up to 1,000) when a worker that has done a job of the last batch
+finds no more within moments, and more had been wanted: then the workers wait for the next batch,
+not for jobs. Elapsed time is real, whatever clock the scheduler is given.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Prefetch"]
+__all__ = ["MOMENT_S", "Prefetch"]
 
+MOMENT_S = 0.05
 _LIMIT = 1_000
-_PATIENCE_S = 0.05
 _GROWTH = 4
 
 
 class Prefetch:
-    """The allowance of waiting jobs; the caller holds one lock around all of it."""
+    """The allowance of waiting jobs; the caller holds one lock around all of it.
+
+    `batch` is the number of the last batch.
+    """
 
     def __init__(self, workers: int, now_s: Callable[[], float] = time.monotonic) -> None:
-        self.taken = 0
+        self.allowance = _LIMIT
         self.limited = False
+        self.batch = 0
         self._now_s = now_s
         self._step = workers
-        self._allowance = 0
         self._handed = 0
-        self._batches: deque[tuple[int, float]] = deque()
         self._last_batch_at = 0.0
         self._grown = True
-
-    def allowance(self) -> int:
-        """Return how many jobs may wait, after a look at the oldest one."""
-        now = self._now_s()
-        while self._batches and self._batches[0][0] <= self.taken:
-            self._batches.popleft()
-        if self._batches and now - self._batches[0][1] > _PATIENCE_S:
-            self._allowance //= 2
-        return self._allowance
+        self._looked_at = 0.0
+        self._gone = 0
+        self._due = 0
 
     def handed_over(self, jobs: int) -> None:
         """Note a batch."""
         self._handed += jobs
+        self.batch += 1
         self._last_batch_at = self._now_s()
-        self._batches.append((self._handed, self._last_batch_at))
         self._grown = False
 
-    def ran_dry(self) -> None:
-        """Note that a worker found no job; grow at most once for each batch."""
-        if self._grown or not self.limited:
+    def look(self, waiting: int) -> int:
+        """Look at the queue, if it is time to; return how many of those that wait are too many."""
+        now = self._now_s()
+        elapsed = now - self._looked_at
+        if elapsed < MOMENT_S:
+            return 0
+        gone = self._handed - waiting
+        surplus = 0
+        if gone < self._due:
+            pace = (gone - self._gone) * MOMENT_S / elapsed
+            self.allowance = min(self.allowance, int(pace))
+            surplus = max(0, waiting - int(_GROWTH * pace))
+        self._looked_at, self._gone, self._due = now, gone, self._handed
+        return surplus
+
+    def given_back(self, jobs: int) -> None:
+        """Note that so many of the youngest jobs don't wait any more, and were not begun."""
+        self._handed -= jobs
+        self._due = min(self._due, self._handed)
+
+    def ran_dry(self, batch: int) -> None:
+        """Note that a worker found no job; grow at most once for each batch.
+
+        `batch` is the last one that there was when it began the job before.
+        """
+        if self._grown or not self.limited or batch != self.batch:
             return
         self._grown = True
-        if self._now_s() - self._last_batch_at < _PATIENCE_S:
-            self._allowance = min(_LIMIT, max(self._step, _GROWTH * self._allowance))
+        if self._now_s() - self._last_batch_at < MOMENT_S:
+            self.allowance = min(_LIMIT, max(self._step, _GROWTH * self.allowance))

@@ -7,7 +7,9 @@ does, which comes by as often as the interpreter lets it, so that no outcome eve
 of another job.
 
 How many jobs may wait is learned (`Prefetch`): a long job must not be hoarded here while another
-node is idle, and no-op jobs must not wait for the store's round trip between two batches.
+node is idle, and no-op jobs must not wait for the store's round trip between two batches. While
+jobs wait, the reporter looks whether they are too many, and gives these back: they are reported as
+withdrawn.
 """
 
 import os
@@ -20,10 +22,11 @@ from tickwork.executors.capture import job_context
 from tickwork.executors.guard import attempt
 from tickwork.executors.ledger import Ledger, checked_limit, drained
 from tickwork.executors.outcomes import never_begun
-from tickwork.executors.prefetch import Prefetch
+from tickwork.executors.prefetch import MOMENT_S, Prefetch
 from tickwork.executors.session import Session, SessionExecutor
 from tickwork.interfaces import ExecutorEnvironment, Leftover
 from tickwork.model.jobs import Job, Outcome
+from tickwork.model.policies import RunState
 
 __all__ = ["ThreadPoolExecutor"]
 
@@ -43,13 +46,14 @@ class _ThreadSession(Session):
         self._ended: deque[Outcome] = deque()
         self._resting: list[Lock] = []
         self._to_report = Event()
+        self._watched = False
         self._threads: list[Thread] = []
         self._launch()
 
     def reserve(self, wanted: int) -> int:
         ledger = self.ledger
         with ledger.lock:
-            ledger.places = self._workers + self._prefetch.allowance()
+            ledger.places = self._workers + self._prefetch.allowance
             granted = ledger.grant(wanted)
             self._prefetch.limited = granted < wanted
             return granted
@@ -63,16 +67,18 @@ class _ThreadSession(Session):
             self.ledger.enter(jobs)
             self._prefetch.handed_over(len(jobs))
             woken = [self._resting.pop() for _ in range(min(len(jobs), len(self._resting)))]
+            watch = not self._watched and len(self.ledger.waiting) > len(woken)
+            self._watched |= watch
         for bell in woken:
             bell.release()
+        if watch:
+            self._to_report.set()
 
     def cancel(self, run_id: str) -> bool:
         with self.ledger.lock:
             job = next((each for each in self.ledger.waiting if each.run_id == run_id), None)
         if job is None or not self.ledger.take_waiting(job):
             return False
-        with self.ledger.lock:
-            self._prefetch.taken += 1
         self.ledger.report([never_begun(job, self._now_us())])
         return True
 
@@ -103,9 +109,11 @@ class _ThreadSession(Session):
         bell = Lock()
         bell.acquire()
         copy, now_us, ended = self._context.copy, self._now_us, self._ended
+        batch = 0
         while True:
-            job = self._next(bell)
+            job = self._next(bell, batch)
             if job is not None:
+                batch = self._prefetch.batch
                 ended.append(copy().run(attempt, job, now_us))
                 if not self.ledger.waiting:
                     self._flush()
@@ -116,26 +124,40 @@ class _ThreadSession(Session):
             else:
                 bell.acquire()
 
-    def _next(self, bell: Lock) -> Job | None:
-        """Take the oldest job; where there is none, lie down to be woken by `bell`."""
+    def _next(self, bell: Lock, batch: int) -> Job | None:
+        """Take the oldest job; where there is none, lie down to be woken by `bell`.
+
+        `batch` is the last one that there was when the job before was begun.
+        """
         ledger = self.ledger
         with ledger.lock:
             if ledger.waiting:
                 job = ledger.waiting.popleft()
                 ledger.running.add(job)
-                self._prefetch.taken += 1
                 return job
             if not ledger.closing:
-                self._prefetch.ran_dry()
+                self._prefetch.ran_dry(batch)
                 self._resting.append(bell)
             return None
 
     def _report(self) -> None:
         """Be the reporter: pass on what ended while the workers were too busy to."""
         while not self.ledger.closing or self.ledger.running:
-            self._to_report.wait()
+            self._to_report.wait(MOMENT_S if self._watched else None)
             self._to_report.clear()
             self._flush()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Report as withdrawn what waits here for too long, if it is time to look at that."""
+        with self.ledger.lock:
+            surplus = self._prefetch.look(len(self.ledger.waiting))
+            jobs = self.ledger.withdraw_last(surplus)
+            self._prefetch.given_back(len(jobs))
+            self._watched = bool(self.ledger.waiting)
+        if jobs:
+            now_us = self._now_us()
+            self.ledger.report([Outcome(job, RunState.CANCELLED, 0, now_us) for job in jobs])
 
     def _flush(self) -> None:
         self.ledger.report(drained(self._ended))
@@ -146,8 +168,9 @@ class ThreadPoolExecutor(SessionExecutor[_ThreadSession]):
 
     A coroutine function that lands here runs to its end on an event loop of its own, in the
     worker's thread. More jobs may be reserved than there are threads, as long as they are done
-    within moments. A thread can't be killed: what `stop` returns as running goes on, unreported,
-    and keeps its (daemon) thread until it returns.
+    within moments; those that aren't, go back to the store before they begin. A thread can't be
+    killed: what `stop` returns as running goes on, unreported, and keeps its (daemon) thread until
+    it returns.
     """
 
     kind: ClassVar[str] = "threadpool"
