@@ -18,6 +18,7 @@ from tickwork.model.locks import LockRecord
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
+from tickwork.stores.shelves.due import DueTimes
 from tickwork.stores.shelves.runs import KeptRuns
 
 __all__ = ["Shelves", "available_of", "place_of"]
@@ -55,7 +56,7 @@ class Shelves:
         self.leased: defaultdict[str, dict[str, RunRecord]] = defaultdict(dict)
         self.queues: dict[tuple[str, int], deque[RunRecord]] = {}
         self._fence = 0
-        self._due: list[tuple[int, int, str]] = []
+        self._due = DueTimes()
         self._available: dict[str, _Line] = {}
         self._suspects: dict[str, _Line] = {}
         self._gates: dict[str, _Gate] = {}
@@ -71,7 +72,7 @@ class Shelves:
         """Keep a task, findable by its due time; at `was_due_us` it can be found already."""
         self.tasks[task.id] = task
         if task.due_us is not None and task.due_us != was_due_us:
-            heappush(self._due, (task.due_us, next(self._order), task.id))
+            self._due.add(task.due_us, task.id)
 
     def drop(self, task_id: str) -> None:
         """Let go of a task; its runs stay."""
@@ -80,38 +81,38 @@ class Shelves:
     def due(self, now_us: int, eligibility: Eligibility, limit: int) -> list[TaskRecord]:
         """Take up to `limit` eligible tasks that are due; they must be placed again."""
         found: list[TaskRecord] = []
-        aside: list[tuple[int, int, str]] = []
+        aside: list[tuple[int, str]] = []
         seen: set[str] = set()
-        heap, tasks = self._due, self.tasks
-        while heap and heap[0][0] <= now_us and len(found) < limit:
-            entry = heappop(heap)
-            task = tasks.get(entry[2])
-            if task is None or task.due_us != entry[0] or task.id in seen:
+        tasks = self.tasks
+        for due_us, task_id in self._due.taken(now_us):
+            task = tasks.get(task_id)
+            if task is None or task.due_us != due_us or task_id in seen:
                 continue
-            seen.add(task.id)
-            if _is_eligible(task, eligibility):
-                found.append(task)
-            else:
-                aside.append(entry)
-        for entry in aside:
-            heappush(heap, entry)
+            seen.add(task_id)
+            if not _is_eligible(task, eligibility):
+                aside.append((due_us, task_id))
+                continue
+            found.append(task)
+            if len(found) == limit:
+                break
+        for due_us, task_id in aside:
+            self._due.add(due_us, task_id)
         return found
 
     def next_due(self, eligibility: Eligibility) -> int | None:
         """Return when the next eligible task is due."""
-        aside: list[tuple[int, int, str]] = []
-        heap = self._due
+        aside: list[tuple[int, str]] = []
         next_us = None
-        while heap and next_us is None:
-            task = self.tasks.get(heap[0][2])
-            if task is None or task.due_us != heap[0][0]:
-                heappop(heap)
-            elif _is_eligible(task, eligibility):
-                next_us = heap[0][0]
-            else:
-                aside.append(heappop(heap))
-        for entry in aside:
-            heappush(heap, entry)
+        while (entry := self._due.first()) is not None:
+            task = self.tasks.get(entry[1])
+            if task is not None and task.due_us == entry[0]:
+                if _is_eligible(task, eligibility):
+                    next_us = entry[0]
+                    break
+                aside.append(entry)
+            self._due.drop_first()
+        for due_us, task_id in aside:
+            self._due.add(due_us, task_id)
         return next_us
 
     def keep(self, run: RunRecord) -> bool:
