@@ -14,6 +14,10 @@ from tickwork.model.policies import RunState, ScheduleState, Source
 
 __all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord", "copied"]
 
+# On Python 3.11, to look a member up on its enumeration takes longer than all that is done with it
+# here; so what is looked up for each run has a name of its own, here and in other modules.
+_SCHEDULED = ScheduleState.SCHEDULED
+
 _Record = TypeVar("_Record", bound="TaskRecord | RunRecord | NodeRecord")
 
 
@@ -63,7 +67,7 @@ class TaskRecord:
         One that was paused until some time has that as `due_us` and as `catchup_us`. (Of others
         that are paused, `due_us` may be what is left of before.)
         """
-        if self.state is ScheduleState.SCHEDULED:
+        if self.state is _SCHEDULED:
             return self.due_us
         if self.state is ScheduleState.PAUSED and self.due_us == self.catchup_us:
             return self.due_us

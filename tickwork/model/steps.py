@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.instants import SECOND
 from tickwork.model.policies import RunState, ScheduleState, Source
-from tickwork.model.records import Leased, RunRecord, TaskRecord
+from tickwork.model.records import Leased, RunRecord, TaskRecord, copied
 
 __all__ = [
     "TASK_REMOVED",
@@ -74,6 +74,10 @@ class PlannedRun(NamedTuple):
     retry_of: str | None = None
 
 
+_PENDING = RunState.PENDING
+_BLANK = RunRecord(id="", task_id="", generation=0, state=_PENDING)
+
+
 def new_run(  # noqa: PLR0917  called once a run: keywords would cost more than the rest
     planned: PlannedRun, task: TaskRecord, run_id: str, now_us: int, node: str | None, fence: int
 ) -> RunRecord:
@@ -81,33 +85,24 @@ def new_run(  # noqa: PLR0917  called once a run: keywords would cost more than 
 
     One with a key, which must never be leased at once, waits for it.
     """
+    # A copy of an empty one, as thirty keywords take twice as long.
+    run = copied(_BLANK)
+    run.id, run.task_id, run.generation = run_id, task.id, task.generation
+    run.state, run.source = planned.state, planned.source
+    run.fire_us, run.due_us = planned.fire_us, planned.due_us
+    run.first_us, run.last_us = planned.first_us, planned.last_us
+    run.fire_count, run.exact = planned.fire_count, planned.exact
+    run.node, run.fence, run.created_us = node, fence, now_us
+    run.reason, run.retry_of = planned.reason, planned.retry_of
+    if node is not None:
+        run.attempt = 1
+    if planned.state is not _PENDING:
+        run.finished_us = now_us
+    elif node is None and not planned.queued:
+        run.available_us = planned.due_us
     definition = task.definition
-    pending = planned.state is RunState.PENDING
-    leased = node is not None
-    run = RunRecord(
-        id=run_id,
-        task_id=task.id,
-        generation=task.generation,
-        state=planned.state,
-        source=planned.source,
-        fire_us=planned.fire_us,
-        due_us=planned.due_us,
-        first_us=planned.first_us,
-        last_us=planned.last_us,
-        fire_count=planned.fire_count,
-        exact=planned.exact,
-        function=definition.function if isinstance(definition, Definition) else "",
-        executor=definition.executor if isinstance(definition, Definition) else "",
-        attempt=1 if leased else 0,
-        available_us=planned.due_us if pending and not leased and not planned.queued else None,
-        node=node,
-        fence=fence,
-        created_us=now_us,
-        finished_us=None if pending else now_us,
-        reason=planned.reason,
-        retry_of=planned.retry_of,
-    )
     if isinstance(definition, Definition):
+        run.function, run.executor = definition.function, definition.executor
         run.rank = -definition.priority
         if definition.concurrency_key is not None:
             run.key, run.key_limit = definition.concurrency_key, definition.concurrency_limit

@@ -10,6 +10,8 @@ from tickwork.scheduler.held import Held
 
 __all__ = ["Histories"]
 
+_ALL = Keep.ALL
+
 
 class Histories:
     """The tasks of which there may be too much history; durations in microseconds."""
@@ -46,7 +48,7 @@ class Histories:
         """Note the runs that have ended, of tasks that run again and again."""
         for held in ended:
             definition = held.definition
-            if definition.keep is not Keep.ALL or definition.result_ttl_us is not None:
+            if definition.keep is not _ALL or definition.result_ttl_us is not None:
                 expires_us = now_us + (definition.result_ttl_us or 0) + self._prune_us
                 self._expires_until_us = max(self._expires_until_us, expires_us)
             if not definition.disposable:

@@ -69,6 +69,13 @@ CRASHES = 3
 """How often a run may take its node down before it is given up."""
 
 
+# Looked up for each plan; see `tickwork.model.records`.
+_PENDING = RunState.PENDING
+_PAUSED, _SCHEDULED = ScheduleState.PAUSED, ScheduleState.SCHEDULED
+_FINISHED = ScheduleState.FINISHED
+_ALLOW = Overlap.ALLOW
+
+
 class _Arithmetic(Protocol):
     def next_us(self, after_us: int, /) -> int | None: ...
     def last_us(self, at_us: int) -> int | None: ...
@@ -148,7 +155,7 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
     A task that isn't due gets a plan that changes nothing. One that was paused until `due_us` goes
     on from there; what is due since then is left to the next plan.
     """
-    if task.state is ScheduleState.PAUSED:
+    if task.state is _PAUSED:
         return _going_on(task, now_us)
     first_us = task.fire_us
     if first_us is None or task.due_us is None or task.due_us > now_us:
@@ -187,7 +194,7 @@ def _going_on(task: TaskRecord, now_us: int) -> Plan:
 def _single_run(task: TaskRecord, definition: Definition, fire_us: int, due_us: int) -> PlannedRun:
     """Return the run of a single fire time that is due in time: what nearly every plan is."""
     if _free(task, definition) > 0:
-        return PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us)
+        return PlannedRun(_PENDING, fire_us, due_us, fire_us, fire_us)
     if _queue_room(task, definition) > 0:
         return PlannedRun(RunState.PENDING, fire_us, due_us, fire_us, fire_us, queued=True)
     reason = _overlap(task, definition)
@@ -216,10 +223,10 @@ def _standing(  # noqa: PLR0917  all of it is what the plan says
         made = task.made + sum(run.state is RunState.PENDING for run in runs)
         next_us = next_us if made < definition.max_runs else None
     if next_us is None:
-        return Plan(runs, ScheduleState.FINISHED, None, None, planned_us)
+        return Plan(runs, _FINISHED, None, None, planned_us)
     jitter_us = definition.jitter_us
     due_us = due_of(task.id, timing, next_us, jitter_us) if jitter_us else next_us
-    return Plan(runs, ScheduleState.SCHEDULED, next_us, due_us, planned_us)
+    return Plan(runs, _SCHEDULED, next_us, due_us, planned_us)
 
 
 class _CatchingUp:
@@ -306,7 +313,7 @@ _ENDLESS = 2**62
 
 def _free(task: TaskRecord, definition: Definition) -> int:
     """Return how many runs may be made now that wait for no other."""
-    if definition.overlap is Overlap.ALLOW:
+    if definition.overlap is _ALLOW:
         return _ENDLESS
     return definition.max_instances - task.active
 

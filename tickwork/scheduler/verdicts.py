@@ -34,6 +34,9 @@ __all__ = [
     "returned",
 ]
 
+# Looked up for each run; see `tickwork.model.records`.
+_COMPLETED, _ALL = RunState.COMPLETED, Keep.ALL
+
 _TIMED_OUT = ("TimeoutError", "OSError", "Exception")
 _RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT})
 _SPREAD = 2**32
@@ -43,11 +46,11 @@ _LOOK_US = 10 * SECOND
 
 def concluded(held: Held, outcome: Outcome) -> Finished | GivenBack:
     """Return what to write about an attempt that has ended."""
-    if outcome.state is RunState.COMPLETED and not held.overdue:
+    if outcome.state is _COMPLETED and not held.overdue:
         result, reason = None, None
         if outcome.encoded or outcome.result is not None:
             result, reason = _result_text(outcome)
-        return _finished(held, RunState.COMPLETED, outcome, result=result, reason=reason)
+        return _finished(held, _COMPLETED, outcome, result=result, reason=reason)
     state = outcome.state if held.ending is None else held.ending
     error = _error(held, outcome, state)
     errors = None if error is None else _with_error(held, error, outcome.finished_us)
@@ -114,7 +117,7 @@ def _finished(
         held.note_loss()
     if held.lost_lock is not None:
         reason = f"{reason}; {held.lost_lock}" if reason else held.lost_lock
-    expires = definition.keep is not Keep.ALL or definition.result_ttl_us is not None
+    expires = definition.keep is not _ALL or definition.result_ttl_us is not None
     return Finished(
         held.run_id,
         held.task_id,

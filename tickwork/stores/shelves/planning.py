@@ -21,6 +21,8 @@ from tickwork.stores.shelves.shelves import Shelves, available_of, place_of
 
 __all__ = ["lease", "plan"]
 
+_PENDING = RunState.PENDING
+
 
 def _require_alive(shelves: Shelves, node_id: str) -> None:
     node = shelves.nodes.get(node_id)
@@ -80,7 +82,7 @@ class _Planning:
         if isinstance(definition, Unreadable):
             return
         free = self._capacity.get(definition.executor, 0)
-        pending = planned.state is RunState.PENDING
+        pending = planned.state is _PENDING
         if pending and not planned.queued and free > 0 and definition.concurrency_key is None:
             run = new_run(
                 planned, task, request.new_id(), request.now_us, request.node, self._fence
