@@ -174,7 +174,7 @@ def _nodes(scale: Scale) -> Iterator[Group]:
 def _handover(scale: Scale) -> Iterator[Group]:
     told = Target(most=5.0)
     for store, who, title, target in (
-        ("postgresql", ("apscheduler4", "huey", "procrastinate"), "PostgreSQL, told", told),
+        ("postgresql", ("apscheduler4", "huey", "procrastinate", "raw"), "PostgreSQL, told", told),
         ("redis", ("huey", "rq"), "Redis, told", told),
         ("sqlite", ("huey",), "SQLite, looking every 0.8 s", Target(most=800.0)),
     ):

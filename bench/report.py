@@ -54,6 +54,9 @@ _REMARKS = {
         "For everybody the server appends each command to its log before it answers, and forces "
         "the log to the disk each second (`appendonly yes`, `appendfsync everysec`)."
     ),
+    "handover": (
+        "`raw` is what the driver alone needs to insert and tell, and then to look, lock and write."
+    ),
     "steady": (
         "Phases spread evenly; our runs are recorded. `floor` is a bare heap; `bare` a loop that "
         "locks up to 1,000 due rows, moves them on, commits and starts them, at most every 5 ms."
