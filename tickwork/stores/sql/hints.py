@@ -13,13 +13,15 @@ from time import monotonic
 from typing import ClassVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, text
 
 from tickwork.errors import StoreError
 
 __all__ = ["Hints"]
 
 logger = logging.getLogger("tickwork.stores.sql")
+
+_NOTIFY = text("SELECT pg_notify(:channel, :sender)")
 
 
 class Hints:
@@ -74,7 +76,7 @@ class Hints:
                 logger.debug("a hint could not be sent: %s", error)
 
     def _notify(self, connection: Connection) -> None:
-        connection.execute(select(func.pg_notify(self.channel, self.sender)))
+        connection.execute(_NOTIFY, {"channel": self.channel, "sender": self.sender})
 
     def close(self) -> None:
         """Send what is owed at once; nothing is under way when this returns."""
