@@ -24,6 +24,8 @@ def put(
     now_us: int,
 ) -> list[Edited]:
     """Do a store's `put`."""
+    if _are_new(shelves, tasks):
+        return [_begin(shelves, task) for task in tasks]
     foreseen = _Foreseen(shelves)
     edits = []
     for task in tasks:
@@ -35,6 +37,18 @@ def put(
         _apply(shelves, task.id, each, new_id, now_us)
         for task, each in zip(tasks, edits, strict=True)
     ]
+
+
+def _are_new(shelves: Shelves, tasks: Sequence[TaskRecord]) -> bool:
+    """Whether there is nothing to decide, as nearly always: no id is known, or named twice."""
+    ids = {task.id for task in tasks}
+    return len(ids) == len(tasks) and shelves.tasks.keys().isdisjoint(ids)
+
+
+def _begin(shelves: Shelves, task: TaskRecord) -> Edited:
+    shelves.place(copied(task))
+    # What was given is a copy of what is kept.
+    return Edited(task)
 
 
 def edit(
