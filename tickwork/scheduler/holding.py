@@ -93,6 +93,8 @@ class Holding:
         self.wake = wake
         self.good_until_us = 0
         """By the clock here: until when all leases hold, if they aren't renewed."""
+        self.rests = False
+        """Whether the loop will look at the inbox in a moment, without being woken for it."""
         self.inbox: deque[Outcome] = deque()
         self.held: dict[str, Held] = {}
         self._noted: dict[str, Held] = {}

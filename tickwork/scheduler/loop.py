@@ -103,6 +103,7 @@ class StoreLoop:
         self._executors = shares.of(self.wake)
         self._announcer = announcer
         self._settings = settings
+        self._may_rest = settings.threaded and not store.persistent
         self.holding = Holding(
             store,
             announcer,
@@ -230,6 +231,7 @@ class StoreLoop:
         return next_us
 
     def _store_failed(self, error: Exception, now_us: int) -> int:
+        self.holding.rests = False
         if not self._retry_us:
             logger.error("store failed, will be retried: %s", error, extra={"node": self.node_id})
             self._announcer.emit(StoreFailed, store=self._announcer.store, error=str(error))
@@ -239,7 +241,7 @@ class StoreLoop:
         return retried_us if ends_us is None else min(retried_us, max(ends_us, now_us))
 
     def _step(self, now_us: int) -> int | None:
-        self._again = self._starter.again = self._taker.again = False
+        self._again = self._starter.again = self._taker.again = self._taker.dense = False
         # What has ended by itself needs no end any more, however long ago it was; and what is to
         # be ended is, whether the store answers or not.
         self.holding.collect(now_us)
@@ -278,7 +280,10 @@ class StoreLoop:
             self.wake.set()
 
     def _next_tick(self, now_us: int, candidates: list[int | None]) -> int | None:
-        if self._has_more() or self.holding.inbox:
+        more = self._has_more()
+        # Said before the inbox is looked at: nothing may come in between, and wake nobody.
+        self.holding.rests = self._may_rest and self._taker.dense and not more
+        if more or (self.holding.inbox and not self.holding.rests):
             return now_us
         candidates += [
             self.holding.next_mark_us(), self.holding.next_note_us(), self._endings.next_us()

@@ -21,7 +21,7 @@ def dispatcher(freed: Callable[[int], None]) -> Callable[[Sequence[Outcome]], No
                     holding.wake.set()
                 holding = other
             holding.inbox.append(outcome)
-        if holding is not None and not holding.wake.is_set():
+        if holding is not None and not (holding.rests or holding.wake.is_set()):
             holding.wake.set()
         freed(len(outcomes))
 

@@ -33,9 +33,13 @@ from tickwork.scheduler.starting import Starter
 if TYPE_CHECKING:
     from tickwork.scheduler.turns import Turn
 
-__all__ = ["Taker"]
+__all__ = ["DENSE_US", "Taker"]
 
 logger = logging.getLogger("tickwork.loop")
+
+DENSE_US = 1_000
+"""Fire times that follow each other so closely in memory are taken together: a tick for each would
+cost more than the runs themselves."""
 
 _AHEAD = 8
 """Which part of a batch is planned at least, however few places there are."""
@@ -47,7 +51,8 @@ class Taker:
     """Takes the work of one loop.
 
     `again` says that there is more to do at once, `doubtful` that nobody knows whether a step took
-    effect. `leave_function` is told of a function that can't be had, why, and when that was found.
+    effect, `dense` that what was planned is followed closely. `leave_function` is told of a
+    function that can't be had, why, and when that was found.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Taker:
     ) -> None:
         self.again = False
         self.doubtful = False
+        self.dense = False
         self._store = store
         self._executors = executors
         self._names = frozenset(executors)
@@ -182,6 +188,8 @@ class Taker:
             # First, so that nothing is executed twice; what this process dies of, is gone with it.
             some = bool(reply.leased or reply.recorded)
             self._turn.planned(now_us, some=some, more=reply.more)
+        soon = reply.next_us is not None and reply.next_us < now_us + DENSE_US
+        self.dense = soon and bool(reply.leased)
         self._note_places(reply)
         if capacity is not reserved:
             self.again |= any(run.available_us is not None for run in reply.recorded)
