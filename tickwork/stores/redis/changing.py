@@ -23,6 +23,7 @@ from tickwork.stores.redis.entries import (
 )
 from tickwork.stores.redis.layout import from_word, id_entry, word
 from tickwork.stores.redis.run_texts import new_run_text, run_text
+from tickwork.stores.redis.server import SEPARATOR
 from tickwork.stores.redis.texts import KeptTask, task_text
 
 __all__ = ["Change", "Traces", "let_through", "traces"]
@@ -57,7 +58,7 @@ class Change:
         self.marks: list[str] = []
         self.lingering: list[str] = []
         self.ends: list[str] = []
-        self.over: list[str | int] = []
+        self.over: list[str] = []
         self._heads: list[str] = []
         self._new: list[str] = []
         self._rewritten: list[str] = []
@@ -66,7 +67,7 @@ class Change:
         self._cut: dict[str, list[str]] = {}
         self._add: dict[str, list[str]] = {}
         self._remove: dict[str, list[str]] = {}
-        self._grant: list[str | int] = []
+        self._grant: list[str] = []
         self._released: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self.hints = False
@@ -77,11 +78,35 @@ class Change:
         said = self.notes, self.marks, self.lingering, self.ends, self.asks
         return any((*self._expected.values(), *said))
 
-    def text(self, hint: tuple[str, str]) -> str:
-        """Return what the script is told; a hint is where to publish what."""
+    def arguments(self, hint: tuple[str, str]) -> tuple[str, ...]:
+        """Return what the script is told; a hint is where to publish what.
+
+        Long lists stand each in an argument of its own, joined: to quote thousands of texts that
+        are full of quotes, and to read them again, costs more than all else that is done with them.
+        """
+        lists: list[tuple[tuple[str, ...], list[str]]]
+        lists = [((name,), items) for name, items in self._lists().items()]
+        stored = {"set": self._set, "cut": self._cut, "add": self._add, "remove": self._remove}
+        for what, keys in stored.items():
+            lists += [((what, key), items) for key, items in keys.items()]
+        lists = [each for each in lists if each[1]]
         parts: dict[str, Any] = {
-            **self._expected,
+            "lists": [(len(items), *place) for place, items in lists],
             "lengths": self._lengths,
+            "gates": sorted(self._gates, key=itemgetter(0)),
+            "released": self._released,
+            "counts": self._counts,
+            "hint": hint,
+            "hints": self.hints,
+            "asks": self.asks,
+            "changes": self.changes,
+        }
+        text = to_text({name: part for name, part in parts.items() if part})
+        return text, *(SEPARATOR.join(items) for _, items in lists)
+
+    def _lists(self) -> dict[str, list[str]]:
+        return {
+            **self._expected,
             "notes": self.notes,
             "marks": self.marks,
             "lingering": self.lingering,
@@ -90,20 +115,8 @@ class Change:
             "heads": self._heads,
             "new": self._new,
             "rewritten": self._rewritten,
-            "gates": sorted(self._gates, key=itemgetter(0)),
             "grant": self._grant,
-            "released": self._released,
-            "set": self._set,
-            "cut": self._cut,
-            "add": self._add,
-            "remove": self._remove,
-            "counts": self._counts,
-            "hint": hint,
-            "hints": self.hints,
-            "asks": self.asks,
-            "changes": self.changes,
         }
-        return to_text({name: part for name, part in parts.items() if part})
 
     # -- what it is based on
 
@@ -215,7 +228,7 @@ class Change:
     def grant(self, node: str, fence: int, run_ids: Sequence[str]) -> None:
         """Note which new runs are leased to a node (the word of its id) by this step."""
         if run_ids:
-            self._grant = [node, str(fence), "\n".join((node, *run_ids)), len(run_ids)]
+            self._grant = [node, str(fence), "\n".join((node, *run_ids)), str(len(run_ids))]
 
     def release(self, run: RunRecord) -> None:
         """End the lease of a run."""

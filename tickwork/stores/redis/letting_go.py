@@ -71,7 +71,7 @@ def let_go(
         task, generation = key
         kept = tasks.get(task)
         if kept is None or kept.record.generation != generation:
-            change.over += (task, str(generation), len(steps))
+            change.over += (task, str(generation), str(len(steps)))
             continue
         before = traces(kept)
         told = gone.follows.get(key)

@@ -154,8 +154,8 @@ class Session:
         if not change:
             return frozenset()
         name = word(node)
-        text = change.text(self.server.hint)
-        answer = self.server.change("commit", name, self.epoch(name), text)
+        arguments = change.arguments(self.server.hint)
+        answer = self.server.change("commit", name, self.epoch(name), *arguments)
         self.refuse(answer, node)
         if answer[0] == b"lost":
             tasks, runs, others = map(split, answer[1:])

@@ -1,5 +1,6 @@
 -- Change what is kept, all or nothing, if everything that was looked at before still stands.
--- ARGV: who gets runs by it or '', that node's epoch, and as JSON the change:
+-- ARGV: who gets runs by it or '', that node's epoch, and the change: as JSON what is short, and in
+-- `lists` how long those that follow are, and what they are called; each is joined.
 --   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
 --   changes: how many there were of tasks when they were looked at, where that is known
 --   lengths: [[order, min, max, length], ...]
@@ -28,6 +29,16 @@ if refused then
   return refused
 end
 local change = cjson.decode(ARGV[3])
+for at, about in ipairs(change.lists or {}) do
+  local length, name, key = unpack(about)
+  local list = parted(ARGV[3 + at], length)
+  if key then
+    change[name] = change[name] or {}
+    change[name][key] = list
+  else
+    change[name] = list
+  end
+end
 
 -- Every n-th of a flat list.
 local function column(list, width, place)

@@ -43,6 +43,19 @@ local function joined(values)
   return table.concat(values, SEPARATOR)
 end
 
+-- The values that a text was joined of, of which there must be so many.
+local function parted(text, count)
+  local values, first = {}, 1
+  for at = 1, count - 1 do
+    local stop = string.find(text, SEPARATOR, first, true)
+    values[at] = string.sub(text, first, stop - 1)
+    first = stop + 1
+  end
+  assert(not string.find(text, SEPARATOR, first, true), 'a text has a separator in it')
+  values[count] = string.sub(text, first)
+  return values
+end
+
 -- Note which runs are leased to a node by this step; the text names the node and them.
 local function grant(node, fence, text, count)
   redis.call('HSET', GRANTS, fence, text)
