@@ -90,8 +90,19 @@ local function write(id, text)
   written[#written + 1] = text
 end
 
--- fence, flag, 'c' or '', attempt, node, key behind a tab or '', what has happened, notes
-local LEASED = '^(%d+) ([LMO])(c?) (%d+) ([^\n\t]*)([^\n]*)(\n[^\n]*)(.*)$'
+local HEAD = '^(%d+) ([LMO])(c?) (%d+) ([^\n\t]*)([^\n]*)()\n'
+
+-- Of a leased run: fence, flag, 'c' or '', attempt, node, key behind a tab or '', what has happened,
+-- notes. (A pattern looks at each letter by itself: at the head only, since the rest is long.)
+local function leased(text)
+  local fence, flag, c, attempt, node, key, body = string.match(text or '', HEAD)
+  if not fence then
+    return nil
+  end
+  local said = string.find(text, '\n', body + 1, true)
+  return fence, flag, c, attempt, node, key, string.sub(text, body, (said or 0) - 1),
+    said and string.sub(text, said) or ''
+end
 
 local notes = change.notes or {}
 local found = values_of(RUNS, column(notes, 4, 1))
@@ -111,7 +122,7 @@ found = values_of(RUNS, column(marks, 3, 1))
 for at = 1, #found do
   local id = marks[3 * at - 2]
   local fence, flag, c, attempt, node, key, body, said =
-    string.match(current[id] or found[at] or '', LEASED)
+    leased(current[id] or found[at])
   if fence ~= marks[3 * at - 1] then
     lost_runs[#lost_runs + 1] = id
   elseif flag == 'L' then
@@ -125,7 +136,7 @@ found = values_of(RUNS, column(lingering, 3, 1))
 for at = 1, #found do
   local id = lingering[3 * at - 2]
   local fence, flag, c, attempt, node, key, body, said =
-    string.match(current[id] or found[at] or '', LEASED)
+    leased(current[id] or found[at])
   if fence == lingering[3 * at - 1] and flag ~= 'O' then
     write(id, fence .. ' O ' .. attempt .. ' ' .. node .. key .. body .. lingering[3 * at] .. said)
     asked[#asked + 1] = c ~= '' and node .. '\n' .. id or nil
@@ -139,7 +150,7 @@ found = values_of(RUNS, column(ends, 3, 1))
 for at = 1, #found do
   local id = ends[3 * at - 2]
   local fence, _, c, attempt, node, key, body, said =
-    string.match(current[id] or found[at] or '', LEASED)
+    leased(current[id] or found[at])
   if fence == ends[3 * at - 1] then
     released[fence] = (released[fence] or 0) + 1
     written[#written + 1] = id
@@ -176,14 +187,14 @@ local counted = {}
 found = values_of(TASKS, column(over, 3, 1))
 for at = 1, #found do
   local generation, revision, active, queued, body =
-    string.match(found[at] or '', '^(%S+) (%d+) (-?%d+) (%d+)(\n.*)$')
+    string.match(found[at] or '', '^(%S+) (%d+) (-?%d+) (%d+)()\n')
   if generation == over[3 * at - 1] then
     if queued ~= '0' then
       lost_tasks[#lost_tasks + 1] = over[3 * at - 2]
     end
     counted[#counted + 1] = over[3 * at - 2]
-    counted[#counted + 1] = string.format('%s %.0f %.0f %s%s', generation, revision + 1,
-      active - over[3 * at], queued, body)
+    counted[#counted + 1] = generation .. ' ' .. revision + 1 .. ' ' .. active - over[3 * at]
+      .. ' ' .. queued .. string.sub(found[at], body)
   end
 end
 
