@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from tests.unit.stores.redis_place import Place, orders_of, placed
-from tickwork.errors import UnreadableRecordError
+from tickwork.errors import StoreUnavailableError, UnreadableRecordError
 from tickwork.interfaces import Keeping
+from tickwork.model.definition import Unreadable
 from tickwork.model.keeping import Document, DocumentQuery
 from tickwork.model.locks import LockRequest
 from tickwork.model.policies import RunState, ScheduleState
@@ -26,6 +27,7 @@ from tickwork.stores.redis.layout import (
     instant_word,
     key_names,
     rank_word,
+    scattered,
     word,
 )
 from tickwork.testing.store_contract.bench import (
@@ -247,6 +249,21 @@ def test_ranks_sort_as_texts(one: int, other: int) -> None:
     assert (rank_word(one) < rank_word(other)) == (one < other)
     # Where there is none, an instant stands; ranks lie on both sides of all of these.
     assert (rank_word(one) < instant_word(other)) == (one <= 0)
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_records_that_differ_in_a_number_are_told_apart_by_few_letters(offset: int) -> None:
+    # Lua looks at every eighth letter of a text as long as a record is.
+    ends = {scattered(f"once-{number}")[offset::8] for number in range(1_000)}
+    assert len(ends) > 700
+
+
+def test_a_change_whose_texts_cant_be_told_apart_is_refused(place: Place) -> None:
+    bench = place.bench
+    odd = Unreadable("one\x1etwo", "a definition of version 99")
+    with pytest.raises(StoreUnavailableError, match="a text has a separator in it"):
+        bench.put(task("a"), task("odd", definition=odd))
+    assert place.left() <= {"nodes"}
 
 
 def test_a_document_that_cant_be_understood_is_kept(place: Place) -> None:

@@ -50,6 +50,8 @@ There is no set of slots. A task knows the latest fire time that it has made a r
 is planned after that has a slot of its own; only where a task was moved back, its history is asked.
 """
 
+from zlib import crc32
+
 from tickwork.model.json_text import from_text, to_text
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "instant_word",
     "key_names",
     "rank_word",
+    "scattered",
     "word",
 ]
 
@@ -100,6 +103,8 @@ KEYS = (
 
 _OFFSET = 2 * 10**18
 _RANKS = 10**10
+_SCATTERING = 0x9E3779B97F4A7C15F39CC061
+_DIGITS = 24
 
 
 def key_names(prefix: str) -> tuple[str, ...]:
@@ -134,6 +139,16 @@ def rank_word(rank: int) -> str:
     if not rank:
         return "0"
     return f":{rank:010}" if rank > 0 else f"-{_RANKS + rank:010}"
+
+
+def scattered(text: str) -> str:
+    """Return digits that are all others for another text, to be put into a record.
+
+    Lua keeps each string once, and finds it by some 30 of its letters, evenly spread. Texts of
+    thousands of records that differ only in a number are the same to it, so each is compared with
+    all others; of so many digits, three are among those that it looks at in a record of usual size.
+    """
+    return f"{crc32(text.encode()) * _SCATTERING % 16**_DIGITS:0{_DIGITS}x}"
 
 
 def after(line: str) -> str:

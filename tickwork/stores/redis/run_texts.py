@@ -27,7 +27,7 @@ from tickwork.model.documents import definition_text, run_of
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import RunRecord
-from tickwork.stores.redis.layout import from_word, instant_of, instant_word, word
+from tickwork.stores.redis.layout import from_word, instant_of, instant_word, scattered, word
 from tickwork.stores.redis.texts import bodies
 
 __all__ = ["KeptRun", "kept_runs", "new_run_text", "note_lines", "run_text"]
@@ -96,7 +96,8 @@ def new_run_text(run: RunRecord, words: tuple[str, str, str], codec: DefinitionC
         f'["{task}",{run.generation},"{run.source}","{function}","{executor}",'
         f"{'null' if fire_us is None else fire_us},{'null' if due_us is None else due_us},"
         f"{'null' if first_us is None else first_us},{'null' if last_us is None else last_us},"
-        f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us}]"
+        f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us},"
+        f'"{scattered(run.id)}"]'
         f"{_later(run, codec)}"
     )
 
@@ -172,7 +173,7 @@ def kept_runs(rows: Sequence[tuple[str, str]], codec: DefinitionCodec) -> list[K
 def _kept_run(run_id: str, head: str, body: list[Any], codec: DefinitionCodec) -> KeptRun:
     fence, marked, attempt, where = head.split(" ", 3)
     flag = marked[0]
-    data: dict[str, Any] = dict(zip(_AT_FIRST, body[0], strict=True))
+    data: dict[str, Any] = dict(zip(_AT_FIRST, body[0][: len(_AT_FIRST)], strict=True))
     data["state"] = "running" if flag == "M" else "pending"
     for change in body[1:]:
         _apply(change, data)

@@ -19,7 +19,7 @@ from tickwork.model.json_text import from_text, to_text
 from tickwork.model.policies import ScheduleState
 from tickwork.model.records import NodeRecord, TaskRecord
 from tickwork.stores.redis.entries import due_entry, finished_entry
-from tickwork.stores.redis.layout import from_word, word
+from tickwork.stores.redis.layout import from_word, scattered, word
 
 __all__ = [
     "KeptTask",
@@ -132,7 +132,7 @@ def task_text(kept: KeptTask) -> str:
         f"{record.anchor_us},{_number(record.planned_us)},{_number(record.catchup_us)},{said},"
         f"{record.created_us},{record.updated_us},{_number(kept.slot_us)},"
         f'"{kept.executor}","{kept.function}",{to_text(kept.labels) if kept.labels else "[]"},'
-        f"{record.made},{record.streak}]"
+        f'{record.made},{record.streak},"{scattered(kept.id_word)}"]'
     )
 
 
