@@ -103,8 +103,7 @@ KEYS = (
 
 _OFFSET = 2 * 10**18
 _RANKS = 10**10
-_SCATTERING = 0x9E3779B97F4A7C15F39CC061
-_DIGITS = 24
+_SCATTERING = 0x9E3779B97F4A7C15
 
 
 def key_names(prefix: str) -> tuple[str, ...]:
@@ -146,9 +145,9 @@ def scattered(text: str) -> str:
 
     Lua keeps each string once, and finds it by some 30 of its letters, evenly spread. Texts of
     thousands of records that differ only in a number are the same to it, so each is compared with
-    all others; of so many digits, three are among those that it looks at in a record of usual size.
+    all others; of some 24 digits, three are among those that it looks at in a record of usual size.
     """
-    return f"{crc32(text.encode()) * _SCATTERING % 16**_DIGITS:0{_DIGITS}x}"
+    return f"{crc32(text.encode()) * _SCATTERING:x}"
 
 
 def after(line: str) -> str:
