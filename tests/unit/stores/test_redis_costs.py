@@ -12,8 +12,8 @@ import redis
 from tests.unit.stores.redis_place import Place, placed
 from tickwork.model.locks import LockRequest
 from tickwork.model.policies import ScheduleState
-from tickwork.model.records import RunRecord
-from tickwork.model.steps import Eligibility, Mark, Note, PruneRequest, RunQuery, TaskQuery
+from tickwork.model.records import RunRecord, TaskRecord
+from tickwork.model.steps import Edit, Eligibility, Mark, Note, PruneRequest, RunQuery, TaskQuery
 from tickwork.testing.store_contract.bench import (
     ALL_EXECUTORS,
     EXECUTOR,
@@ -89,6 +89,20 @@ def test_steps_take_few_scripts(place: Place) -> None:
     assert scripts(place, lambda: bench.finish(*map(given_back, runs[700:]))) == 3
     assert scripts(place, lambda: bench.recover(decide_never)) == 1
     assert scripts(place, lambda: bench.register(NODE)) == 1
+
+
+def test_a_single_task_is_added_by_one_script_and_read_only_where_it_is_known(
+    place: Place,
+) -> None:
+    bench = place.bench
+    assert scripts(place, lambda: bench.put(task("one"))) == 1
+    assert bench.task("one").revision == 0
+
+    def keep(existing: TaskRecord, _: TaskRecord) -> Edit:
+        return Edit(existing, unchanged=True)
+
+    assert scripts(place, lambda: bench.put(task("one", name="other"), decide=keep)) == 2
+    assert bench.task("one").definition == task("one").definition
 
 
 def test_looking_for_work_costs_the_same_however_much_is_stored(place: Place) -> None:

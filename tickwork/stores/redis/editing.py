@@ -32,9 +32,14 @@ def put(
     new_id: NewId,
 ) -> list[Edited]:
     """Do a store's `put`."""
+    ids = [task.id for task in tasks]
+    # One alone is new nearly always: it is read only if it turns out not to be.
+    unread = ids if len(ids) == 1 else []
 
     def step() -> list[Edited]:
-        editing = _Editing(session, [task.id for task in tasks], new_id)
+        nonlocal unread
+        read, unread = [] if unread else ids, []
+        editing = _Editing(session, read, new_id)
         answers = [editing.put(task, decide) for task in tasks]
         return editing.committed(answers)
 
