@@ -131,7 +131,7 @@ class Declarer:
         args = (*args, *read_args("args", given.get("args", ())))
         kwargs = {**kwargs, **read_kwargs("kwargs", given.get("kwargs") or {})}
         check_signature(target, args, kwargs)
-        policies = read_changes({name: given[name] for name in POLICIES if name in given})
+        policies = read_changes({name: given[name] for name in given if name in POLICIES})
         if gate is not None and not policies.get("fixed_delay"):
             trigger = in_step(trigger)
         key = rendered_key(policies.get("key_template"), target, args, kwargs)

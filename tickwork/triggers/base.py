@@ -82,7 +82,7 @@ class Schedule:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Schedule) or type(self) is not type(other):
             return NotImplemented
-        return self.to_json() == other.to_json()
+        return self is other or self._state() == other._state()
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.to_json(), sort_keys=True))

@@ -234,7 +234,7 @@ def _total_us(parts: Mapping[str, object]) -> int:
 
 
 def _part_us(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidTriggerError(f"{name} must be a number, not {value!r}")
     if value < 0:
         raise InvalidTriggerError(f"{name} must not be negative: {value!r}. Intervals are positive")
