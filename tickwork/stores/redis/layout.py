@@ -46,6 +46,9 @@ sorts before or behind all digits. So whoever looks for runs of the lowest rank 
 by now looks at each rank that there is once, however many runs are available later. Limit and key
 of a queued run are there only if it has a key.
 
+Each text of a task or a run has some digits at the end of what it began with that say nothing: see
+`scattered`. Those of earlier versions have none.
+
 There is no set of slots. A task knows the latest fire time that it has made a run for, and whatever
 is planned after that has a slot of its own; only where a task was moved back, its history is asked.
 """
