@@ -151,6 +151,24 @@ def test_runs_without_rank_or_key_need_no_further_statements(opened: Place) -> N
     assert finishing == ["BEGIN", "UPDATE tickwork_runs", *counting]
 
 
+def test_a_run_alone_is_written_without_executing_many(opened: Place) -> None:
+    bench, store = opened.bench, opened.bench.store
+    assert isinstance(store, SQLStore)
+    bench.register(NODE)
+    with statements(store) as sent:
+        first = bench.submit()
+        [leased] = bench.lease().leased
+        bench.finish(finished(leased.run))
+    assert leased.run.id == first.id
+    written = [
+        _beginning(statement)
+        for statement, given in sent
+        if statement.startswith(("INSERT", "UPDATE")) and "tickwork_runs" in statement
+        if not isinstance(given, list)
+    ]
+    assert written == ["INSERT tickwork_runs", "UPDATE tickwork_runs", "UPDATE tickwork_runs"]
+
+
 def _beginning(statement: str) -> str:
     """Return what a statement does to which table."""
     found = re.search(r"tickwork_(tasks|runs|nodes|counters)", statement)

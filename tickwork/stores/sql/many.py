@@ -137,7 +137,9 @@ class _Each:
         return dict(zip(self._keys, row, strict=True))
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
-        return connection.exec_driver_sql(self._text, list(map(self._in_order, rows))).rowcount
+        given = list(map(self._in_order, rows))
+        # One alone needs none of what a driver does to execute many.
+        return connection.exec_driver_sql(self._text, given if given[1:] else given[0]).rowcount
 
 
 class _Together:
