@@ -54,10 +54,24 @@ FRAMEWORKS = pytest.mark.parametrize("make", [on_starlette, on_fastapi, on_lites
 
 
 @pytest.fixture
-def scheduler(diary: list[str]) -> Scheduler:
+def told() -> threading.Event:
+    """Set while listeners have been told that the scheduler is started: they hear it beside it."""
+    return threading.Event()
+
+
+@pytest.fixture
+def scheduler(diary: list[str], told: threading.Event) -> Scheduler:
+    def starts(_: SchedulerStarted) -> None:
+        diary.append("scheduler starts")
+        told.set()
+
+    def stops(_: SchedulerStopped) -> None:
+        diary.append("scheduler stops")
+        told.clear()
+
     scheduler = Scheduler()
-    scheduler.on(SchedulerStarted, lambda _: diary.append("scheduler starts"))
-    scheduler.on(SchedulerStopped, lambda _: diary.append("scheduler stops"))
+    scheduler.on(SchedulerStarted, starts)
+    scheduler.on(SchedulerStopped, stops)
     return scheduler
 
 
@@ -84,14 +98,16 @@ async def thread() -> int:
     return threading.get_ident()
 
 
-def looking(scheduler: Scheduler, diary: list[str]) -> Look:
+def looking(scheduler: Scheduler, diary: list[str], told: threading.Event) -> Look:
     """Return an endpoint that has a coroutine executed, and tells how all fares."""
 
     async def look() -> dict[str, Any]:
+        state = scheduler.state
+        assert await asyncio.to_thread(told.wait, WAIT_S)
         diary.append("application serves")
         run = await scheduler.aio.submit(thread)
         ended = await run.aio.wait(WAIT_S)
-        return {"state": scheduler.state, "here": ended.result == threading.get_ident()}
+        return {"state": state, "here": ended.result == threading.get_ident()}
 
     return look
 
@@ -122,9 +138,9 @@ def noting(diary: list[str]) -> Any:
 
 @FRAMEWORKS
 def test_its_lifespan_is_the_applications(
-    make: Make, scheduler: Scheduler, diary: list[str]
+    make: Make, scheduler: Scheduler, diary: list[str], told: threading.Event
 ) -> None:
-    app = make(looking(scheduler, diary), scheduler.lifespan)
+    app = make(looking(scheduler, diary, told), scheduler.lifespan)
     for _ in range(2):
         assert asked(app) == {"state": "started", "here": True}
         assert scheduler.state == "new"
@@ -134,9 +150,9 @@ def test_its_lifespan_is_the_applications(
 
 @FRAMEWORKS
 def test_around_an_application_it_lives_within_the_applications_own_lifespan(
-    make: Make, scheduler: Scheduler, diary: list[str]
+    make: Make, scheduler: Scheduler, diary: list[str], told: threading.Event
 ) -> None:
-    app = make(looking(scheduler, diary), noting(diary))
+    app = make(looking(scheduler, diary, told), noting(diary))
     assert asked(scheduler.asgi(app)) == {"state": "started", "here": True}
     assert diary == [
         "application starts",
@@ -150,9 +166,9 @@ def test_around_an_application_it_lives_within_the_applications_own_lifespan(
 
 @FRAMEWORKS
 def test_within_a_lifespan_and_around_the_application_it_starts_once(
-    make: Make, scheduler: Scheduler, diary: list[str]
+    make: Make, scheduler: Scheduler, diary: list[str], told: threading.Event
 ) -> None:
-    app = scheduler.asgi(make(looking(scheduler, diary), scheduler.lifespan))
+    app = scheduler.asgi(make(looking(scheduler, diary, told), scheduler.lifespan))
     assert asked(app) == {"state": "started", "here": True}
     assert diary == ["scheduler starts", "application serves", "scheduler stops"]
 
@@ -162,7 +178,7 @@ def test_one_that_cannot_start_ends_the_server_after_the_applications_shutdown(
     make: Make, diary: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scheduler = Scheduler(f"sqlite:///{tmp_path}/no/folder/tasks.db")
-    app = scheduler.asgi(make(looking(scheduler, diary), noting(diary)))
+    app = scheduler.asgi(make(looking(scheduler, diary, threading.Event()), noting(diary)))
 
     async def main() -> None:
         async with asyncio.timeout(WAIT_S):
@@ -175,9 +191,11 @@ def test_one_that_cannot_start_ends_the_server_after_the_applications_shutdown(
     assert "Application startup failed. Exiting." in caplog.text
 
 
-def test_a_router_of_fastapi_may_bring_the_lifespan(scheduler: Scheduler, diary: list[str]) -> None:
+def test_a_router_of_fastapi_may_bring_the_lifespan(
+    scheduler: Scheduler, diary: list[str], told: threading.Event
+) -> None:
     router = fastapi.APIRouter(lifespan=scheduler.lifespan)
-    router.get("/")(looking(scheduler, diary))
+    router.get("/")(looking(scheduler, diary, told))
     app = fastapi.FastAPI(lifespan=noting(diary))
     app.include_router(router)
     assert asked(app) == {"state": "started", "here": True}
