@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ServerProcess", "own", "reachable", "run", "until"]
+__all__ = ["ServerProcess", "own", "reachable", "run", "standing_still", "until"]
 
 _PATIENCE_S = 60.0
 _NOBODY = "nobody"
@@ -32,6 +33,27 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = _PATIE
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
         pause.wait(0.01)
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """Have a process stand still: all its threads, which a signal stops one after the other."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: _stands(pid), f"process {pid} stands still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stands(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        # The state is the word behind the name, which may have blanks and brackets in it.
+        return all(each.read_text().rpartition(") ")[2].startswith("T") for each in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread has ended while we looked.
+        return False
 
 
 def own(folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Where a MongoDB is, how sure its answers are, and what comes of it when it fails."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.monitoring import CommandListener
 
 from tests.servers.mongodb import MongoDBServer, serving
+from tests.servers.process import standing_still
 from tests.unit.stores.mongo_place import Place, placed
 from tickwork.errors import InvalidInputError, StoreError, StoreUnavailableError
 from tickwork.model.policies import RunState
@@ -230,12 +229,8 @@ def test_a_server_that_hangs_is_unavailable(
         place.bench.open()
         place.bench.put(task())
         store = place.open(place.store(url if whose == "ours" else client))
-        os.kill(server.pid, signal.SIGSTOP)
-        os.waitpid(server.pid, os.WUNTRACED)
-        try:
+        with standing_still(server.pid):
             assert "timed out" in raised(StoreUnavailableError, store.counts)
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
         assert store.counts()["scheduled"] == 1
 
 

@@ -2,14 +2,12 @@
 
 import importlib
 import logging
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from os import kill
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -18,7 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from tests.servers.process import until
+from tests.servers.process import standing_still, until
 from tests.servers.redis import RedisServer, serving
 from tests.unit.stores.redis_courier import Courier
 from tests.unit.stores.redis_place import Place, orders_of, placed
@@ -309,11 +307,8 @@ def test_fences_grow_though_the_server_lost_the_last(place: Place) -> None:
 
 def test_a_hung_server_is_unavailable(own: Place, own_server: RedisServer) -> None:
     store = own.open(own.store(timeout_s=0.2))
-    kill(own_server.pid, signal.SIGSTOP)
-    try:
+    with standing_still(own_server.pid):
         assert "Timeout" in raised(StoreUnavailableError, store.counts)
-    finally:
-        kill(own_server.pid, signal.SIGCONT)
     assert sum(store.counts().values()) == 0
 
 

@@ -1,7 +1,5 @@
 """PostgreSQL and MySQL: whose clock, whose engine, how long, and what accidents become."""
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 
-from tests.servers.process import until
+from tests.servers.process import standing_still, until
 from tests.servers.tables import EmptyTables
 from tickwork.errors import InvalidInputError, StoreUnavailableError
 from tickwork.interfaces import StoreEnvironment, Timekeeping, Watching
@@ -362,12 +360,8 @@ def test_a_server_that_hangs_is_unavailable(
         bench.edit(runs_now(pending(None)))
     # PostgreSQL's connections have a process each.
     hanging = found[0] if own_site.postgresql else server.pid
-    os.kill(hanging, signal.SIGSTOP)
-    try:
-        with pytest.raises(StoreUnavailableError):
-            bench.edit(runs_now(pending(None)))
-    finally:
-        os.kill(hanging, signal.SIGCONT)
+    with standing_still(hanging), pytest.raises(StoreUnavailableError):
+        bench.edit(runs_now(pending(None)))
     bench.edit(runs_now(pending(None)))
     assert bench.active() == (2, 0)
 
@@ -378,12 +372,8 @@ def test_a_server_that_accepts_no_connection_is_unavailable(
     monkeypatch.setattr(Backend, "connect_s", 2)
     monkeypatch.setattr(Backend, "patience_s", 2)
     own_site.bench()
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(StoreUnavailableError):
-            own_site.bench()
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
+    with standing_still(server.pid), pytest.raises(StoreUnavailableError):
+        own_site.bench()
     assert own_site.bench().dump() == ({}, {}, {})
 
 
