@@ -1,5 +1,6 @@
 """The steps that a store makes for a scheduler, timed."""
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,14 +12,20 @@ from tickwork.model.steps import PlanReply, PlanRequest
 
 __all__ = ["Step", "Steps"]
 
+_LOOP = "tickwork-loop-"
+
 
 @dataclass(slots=True)
 class Step:
-    """How often a step of the store was made, and how long all of them took."""
+    """How often a step of the store was made, and how long all of them took.
+
+    `beside_s` is what of the time passed in threads beside the loop's.
+    """
 
     calls: int = 0
     clock_s: float = 0.0
     own_s: float = 0.0
+    beside_s: float = 0.0
 
 
 class Steps:
@@ -49,7 +56,10 @@ class Steps:
             finally:
                 noted = self.steps[name]
                 noted.calls += 1
-                noted.clock_s += time.perf_counter() - clock_s
+                took_s = time.perf_counter() - clock_s
+                noted.clock_s += took_s
+                if not threading.current_thread().name.startswith(_LOOP):
+                    noted.beside_s += took_s
                 noted.own_s += time.thread_time() - own_s
 
         return timed
