@@ -81,10 +81,13 @@ class Endings:
             self._pass(heappop(self._deadlines)[2], now_us)
 
     def ask(self, node_id: str, now_us: int) -> None:
-        """Ask the store now and then whose end others have asked for, and end them."""
-        if self._store is None or not self._holding.held:
-            return
-        if not 0 <= now_us - self._asked_at_us < _ASKED_EVERY_US:
+        """Ask the store now and then whose end others have asked for, and end them.
+
+        What has just begun is asked for half a second later: most of it is over by then.
+        """
+        if not self._holding.held:
+            self._asked_at_us = now_us
+        elif self._store is not None and not 0 <= now_us - self._asked_at_us < _ASKED_EVERY_US:
             self._asked_at_us = now_us
             for run_id in self._store.asked(node_id):
                 self._cancel(run_id, "cancelled", now_us)
