@@ -49,7 +49,10 @@ _LOCK = LockRecord(
 )
 """What there is since 0003."""
 
-VERSIONS = ("0001", "0002", "0003")
+_DOCUMENT = Document("note", "older", "{}", 1, T0)
+"""What there is since 0004."""
+
+VERSIONS = ("0001", "0002", "0003", "0004")
 
 
 class Older:
@@ -60,6 +63,7 @@ class Older:
         self._version = version
         self._submitted = _SUBMITTED if version >= "0002" else ()
         self._locks = [_LOCK] if version >= "0003" else []
+        self._documents = [_DOCUMENT] if version >= "0004" else []
 
     def make(self, connection: Connection) -> None:
         """Make them and fill them."""
@@ -76,6 +80,8 @@ class Older:
             self._insert(connection, "runs", {**_RUN, **_KEYED, **own, **run})
         for lock in self._locks:
             self._insert(connection, "locks", asdict(lock))
+        for document in self._documents:
+            self._insert(connection, "documents", asdict(document))
         self._insert(connection, "nodes", node_row(NodeRecord(id=NODE, expires_us=T0 + 1)))
 
     def _insert(self, connection: Connection, name: str, row: dict[str, Any]) -> None:
@@ -134,7 +140,8 @@ class Older:
         assert isinstance(store, Keeping)
         assert store.keep(Document("note", "key", "{}"), 0) == 1
         assert store.documents(DocumentQuery("note")) == [
-            Document("note", "key", "{}", 1, bench.now_us)
+            Document("note", "key", "{}", 1, bench.now_us),
+            *self._documents,
         ]
 
 

@@ -30,7 +30,7 @@ from tickwork.model.policies import TERMINAL, RunState
 
 __all__ = ["HEAD", "UNUSUAL", "Tables", "indexes_of", "tables", "unusual"]
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration that these tables correspond to."""
 
 UNUSUAL = TERMINAL - {RunState.COMPLETED}

@@ -108,8 +108,8 @@ class PostgreSQL(Backend):
         # A plan that was made while a table was empty would read all of it for as long as nobody
         # has analysed it, however much is in it by then.
         calls.append("set_config('plan_cache_mode', 'force_custom_plan', false)")
-        # What waits is in memory. Where a page that an index leads to is taken for four times as dear
-        # as the next page, more plans are weighed, and the wrong one is chosen sooner.
+        # What waits is in memory. Where a page that an index leads to is taken for four times as
+        # dear as the next page, more plans are weighed, and a wrong one is chosen sooner.
         calls.append("set_config('random_page_cost', '1.1', false)")
         connection.autocommit = True
         connection.execute(f"SELECT {', '.join(calls)}")
