@@ -2,9 +2,9 @@
 
 One by one, the interpreter lock costs more than a short job: a switch of threads to wake a worker,
 another to report. So jobs wait in a queue that busy workers empty without being woken, and outcomes
-are collected: a worker that finds the queue empty reports at once, otherwise a reporter thread
-does, which comes by as often as the interpreter lets it, so that no outcome ever waits for the end
-of another job.
+are collected: a worker that finds the queue empty reports at once, otherwise a reporter thread does
+when half of what waited is begun, and every 20 ms, so that no outcome ever waits for the end of
+another job.
 
 How many jobs may wait is learned (`Prefetch`): a long job must not be hoarded here while another
 node is idle, and no-op jobs must not wait for the store's round trip between two batches. While
@@ -22,13 +22,16 @@ from tickwork.executors.capture import job_context
 from tickwork.executors.guard import attempt
 from tickwork.executors.ledger import Ledger, checked_limit, drained
 from tickwork.executors.outcomes import never_begun
-from tickwork.executors.prefetch import MOMENT_S, Prefetch
+from tickwork.executors.prefetch import Prefetch
 from tickwork.executors.session import Session, SessionExecutor
 from tickwork.interfaces import ExecutorEnvironment, Leftover
 from tickwork.model.jobs import Job, Outcome
 from tickwork.model.policies import RunState
 
 __all__ = ["ThreadPoolExecutor"]
+
+_OFTEN_S = 0.02
+"""How long an outcome waits at most for others to be reported with it."""
 
 _JOIN_S = 2.0
 """How long a stop waits for threads without a job to end."""
@@ -47,6 +50,7 @@ class _ThreadSession(Session):
         self._resting: list[Lock] = []
         self._to_report = Event()
         self._watched = False
+        self._half = 0
         self._threads: list[Thread] = []
         self._launch()
 
@@ -67,6 +71,7 @@ class _ThreadSession(Session):
             self.ledger.enter(jobs)
             self._prefetch.handed_over(len(jobs))
             woken = [self._resting.pop() for _ in range(min(len(jobs), len(self._resting)))]
+            self._half = len(self.ledger.waiting) // 2
             watch = not self._watched and len(self.ledger.waiting) > len(woken)
             self._watched |= watch
         for bell in woken:
@@ -115,9 +120,11 @@ class _ThreadSession(Session):
             if job is not None:
                 batch = self._prefetch.batch
                 ended.append(copy().run(attempt, job, now_us))
-                if not self.ledger.waiting:
+                waiting = len(self.ledger.waiting)
+                if not waiting:
                     self._flush()
-                elif not self._to_report.is_set():
+                elif (waiting <= self._half or not self._watched) and not self._to_report.is_set():
+                    self._half = waiting // 2
                     self._to_report.set()
             elif self.ledger.closing:
                 return
@@ -143,10 +150,11 @@ class _ThreadSession(Session):
     def _report(self) -> None:
         """Be the reporter: pass on what ended while the workers were too busy to."""
         while not self.ledger.closing or self.ledger.running:
-            self._to_report.wait(MOMENT_S if self._watched else None)
+            self._to_report.wait(_OFTEN_S if self._watched else None)
             self._to_report.clear()
-            self._flush()
             self._give_back()
+            # Last: who has seen that this thread watches, and left an outcome to it, is heard.
+            self._flush()
 
     def _give_back(self) -> None:
         """Report as withdrawn what waits here for too long, if it is time to look at that."""
