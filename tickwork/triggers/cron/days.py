@@ -59,13 +59,15 @@ class DayRule(NamedTuple):
 class Days:
     """The days of a rule, counted from 1970-01-01; all questions are bounded."""
 
-    __slots__ = ("_every", "_masks", "_years")
+    __slots__ = ("_ahead", "_every", "_masks", "_years")
 
     def __init__(self, rule: DayRule) -> None:
         self._every = rule.is_every_day()
         self._years = rule.years
         masks = {kind: _year_mask(rule, *kind) for kind in set(_KINDS)}
         self._masks = tuple(masks[kind] for kind in _KINDS)
+        self._ahead: dict[int, int | None] = {}
+        """By year: the first day after it, once it was looked for. There are 9,999 years."""
 
     def next(self, day: int) -> int | None:
         """Return the first day at or after `day`, or None."""
@@ -80,7 +82,10 @@ class Days:
             rest = self._masks[year % _CYCLE_YEARS] >> (day - start)
             if rest:
                 return day + (rest & -rest).bit_length() - 1
-        return self._first_after(year) if self._years is None else self._first_listed(year)
+        if year not in self._ahead:
+            listed = self._years is not None
+            self._ahead[year] = self._first_listed(year) if listed else self._first_after(year)
+        return self._ahead[year]
 
     def previous(self, day: int) -> int | None:
         """Return the last day at or before `day`, or None."""
