@@ -45,7 +45,6 @@ def lease(session: Session, request: LeaseRequest) -> LeaseReply:
     if not any(request.capacity.values()):
         return LeaseReply()
     with session.database.writing() as connection:
-        session.require_alive(connection, request.node)
         leasing = _Leasing(session, connection, request)
         found = leasing.found()
         if not found:
@@ -97,7 +96,11 @@ class _Leasing:
         self.deferred: list[tuple[str, Deferral]] = []
 
     def found(self) -> list[Row[Any]]:
-        """Return the runs that may be leased, those that come first at the beginning."""
+        """Return the runs that may be leased, those that come first at the beginning.
+
+        Raises:
+            LeaseLostError: the node's lease doesn't hold; until the transaction ends, it does.
+        """
         capacity = self._request.capacity
         left = {executor: room for executor, room in capacity.items() if room > 0}
         suspect, ranks = self._look(sorted(left))
@@ -116,7 +119,9 @@ class _Leasing:
         """Return whether a suspect waits, and the ranks of the others that wait, by executor."""
         statement = self._session.once(("ranks", len(executors)), lambda: self._all(len(executors)))
         named = {f"b_{at}": executor for at, executor in enumerate(executors)}
-        suspect, *ends = self._connection.execute(statement, named).one()
+        named["b_node"] = self._request.node
+        living, suspect, *ends = self._connection.execute(statement, named).one()
+        self._session.seen_alive(self._request.node, living)
         return suspect is not None, {
             executor: _Ranks(first, last)
             for executor, first, last in zip(executors, ends[::2], ends[1::2], strict=True)
@@ -124,9 +129,10 @@ class _Leasing:
         }
 
     def _all(self, count: int) -> Select[Any]:
-        """Return a statement that finds each end of each line through the index."""
+        """Return a statement that finds the node, and each end of each line through the index."""
         rank = self._session.tables.runs.c.rank
-        columns = [self._waiting(suspect=True).limit(1).scalar_subquery()]
+        first = self._session.living(), self._waiting(suspect=True).limit(1)
+        columns = [each.scalar_subquery() for each in first]
         for at in range(count):
             line = self._waiting(suspect=False, executor=bindparam(f"b_{at}"))
             ends = line.order_by(rank), line.order_by(rank.desc())

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Select,
     Table,
     Update,
     and_,
@@ -98,23 +99,25 @@ class Session:
             )
             many.execute(connection, rows)
 
-    def require_alive(self, connection: Connection, node: str) -> None:
-        """Raise unless a node's lease holds, and keep it so until the transaction ends.
+    def living(self) -> Select[Any]:
+        """Return a query that finds a node, `b_node`, if its lease holds, and keeps it so.
 
-        A node may be declared dead while it stands still between two steps; what it leased after
-        that would be nobody's.
+        Until the transaction ends: a node may be declared dead while it stands still between two
+        steps; what it leased after that would be nobody's.
         """
         nodes = self.tables.nodes
-        alive = self.once(
-            "alive",
-            lambda: (
-                select(nodes.c.id)
-                .where(nodes.c.id == bindparam("b_node"), nodes.c.expires_us > 0)
-                .with_for_update(read=True)
-            ),
-        )
-        if connection.execute(alive, {"b_node": node}).scalar() is None:
+        living = select(nodes.c.id).where(nodes.c.id == bindparam("b_node"), nodes.c.expires_us > 0)
+        return living.with_for_update(read=True)
+
+    def seen_alive(self, node: str, found: object) -> None:
+        """Raise where `living` hasn't `found` a node."""
+        if found is None:
             raise LeaseLostError(f"node {node} isn't registered (any more)")
+
+    def require_alive(self, connection: Connection, node: str) -> None:
+        """Raise unless a node's lease holds, and keep it so until the transaction ends."""
+        living = self.once("living", self.living)
+        self.seen_alive(node, connection.execute(living, {"b_node": node}).scalar())
 
     @property
     def run(self) -> tuple[Column[Any], ...]:
