@@ -11,8 +11,10 @@ from sqlalchemy import make_url
 
 from tests.servers.process import until
 from tests.servers.tables import EmptyTables
+from tests.unit.stores.test_sql_costs import statements
 from tickwork.interfaces import Watching
 from tickwork.stores.sql import SQLStore
+from tickwork.stores.sql.hints import Hints
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import (
     LEASE_US,
@@ -161,6 +163,24 @@ def test_planning_leasing_and_finishing_hint_nothing(site: Site) -> None:
     assert len(bench.runs()) == 20
 
 
+def test_a_run_alone_is_submitted_and_hinted_at_by_one_statement(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hints, "pause_s", 0.0)
+    bench = site.bench()
+    assert isinstance(bench.store, SQLStore)
+    with statements(bench.store) as sent:
+        bench.submit(id="1")
+    [(adding, _)] = [each for each in sent if not each[0].startswith("SELECT")]
+    assert "INSERT INTO" in adding
+    assert "pg_notify" in adding
+    assert site.heard() == 1
+    # Whoever heard nothing of the first attempt submits it again.
+    bench.submit(id="1")
+    assert site.heard() == 0
+    assert [each.run.id for each in bench.lease().leased] == ["1"]
+
+
 def test_many_hints_become_few_and_the_last_is_sent(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,8 +196,6 @@ def test_many_hints_become_few_and_the_last_is_sent(
 
 
 def test_closing_sends_what_is_owed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tickwork.stores.sql.hints import Hints
-
     monkeypatch.setattr(Hints, "pause_s", 3_600.0)
     bench = site.bench()
     bench.put(task("a"))

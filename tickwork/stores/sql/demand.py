@@ -29,6 +29,8 @@ def submit(session: Session, runs: Sequence[RunRecord]) -> None:
         if not unknown:
             return
         try:
+            if _added_alone(session, list(unknown.values())):
+                return
             with session.database.writing() as connection:
                 session.database.hint(connection)
                 _add(session, connection, list(unknown.values()))
@@ -37,6 +39,14 @@ def submit(session: Session, runs: Sequence[RunRecord]) -> None:
             known = _known(session, list(unknown))
             unknown = {run_id: run for run_id, run in unknown.items() if run_id not in known}
     raise StoreUnavailableError("runs of these ids are being added; will try again")
+
+
+def _added_alone(session: Session, runs: Sequence[RunRecord]) -> bool:
+    """Add a run that waits for no key, if it is the only one and there is a shorter way for it."""
+    if len(runs) > 1 or runs[0].key is not None:
+        return False
+    row = submitted_run_row(_offered(runs[0]), session.environment.codec)
+    return session.insert_alone(session.tables.runs, SUBMITTED_RUN, row)
 
 
 def _known(session: Session, ids: Sequence[str]) -> frozenset[str]:

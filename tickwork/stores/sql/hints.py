@@ -10,10 +10,10 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Insert, Select, func, literal_column, select, text
 
 from tickwork.errors import StoreError
 
@@ -44,13 +44,24 @@ class Hints:
 
     def tell(self, connection: Connection) -> bool:
         """Send a hint with a transaction; False where it is too early for another one."""
+        if not self.takes_turn():
+            return False
+        self._notify(connection)
+        return True
+
+    def telling(self, one: Insert) -> Select[Any]:
+        """Return a statement that inserts a row and sends a hint, for whoever has the turn."""
+        inserted = one.returning(literal_column("1")).cte("inserted")
+        return select(func.pg_notify(self.channel, self.sender)).select_from(inserted)
+
+    def takes_turn(self) -> bool:
+        """Return whether it is time for a hint; then the caller has to send one."""
         with self._lock:
             now = monotonic()
             if now < self._free_at:
                 return False
             self._free_at = now + self.pause_s
-        self._notify(connection)
-        return True
+            return True
 
     def owe(self) -> None:
         """Send a hint soon, about a transaction that is over."""

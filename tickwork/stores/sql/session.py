@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    insert,
     literal,
     select,
     true,
@@ -98,6 +99,27 @@ class Session:
                 lambda: ManyInserts(connection, self.database.backend, table, columns),
             )
             many.execute(connection, rows)
+
+    def insert_alone(self, table: Table, columns: Sequence[str], row: Sequence[Any]) -> bool:
+        """Insert a row and hint at it, all by one statement, which is a transaction of its own.
+
+        False where that can't be, or where it is too early for a hint. Raises IntegrityError where
+        a key is taken.
+        """
+        hints = self.database.hints
+        if hints is None or not hints.takes_turn():
+            return False
+        names = [f"b_{name}" for name in columns]
+
+        def make() -> Select[Any]:
+            values: dict[str, Any] = dict(zip(columns, map(bindparam, names), strict=True))
+            return hints.telling(insert(table).values(values))
+
+        statement = self.once(("alone", table.name, *columns), make)
+        # Not to be read, but without a way to the server to begin, and one to commit.
+        with self.database.reading() as connection:
+            connection.execute(statement, dict(zip(names, row, strict=True)))
+        return True
 
     def living(self) -> Select[Any]:
         """Return a query that finds a node, `b_node`, if its lease holds, and keeps it so.
