@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tickwork.errors import (
     ConflictingTaskError,
@@ -39,12 +39,21 @@ from tickwork.scheduler.lookup import Lookup, missing
 from tickwork.scheduler.new_tasks import new_records
 from tickwork.scheduler.store_clock import StoreClock
 
-__all__ = ["Book"]
+__all__ = ["Added", "Book"]
 
 logger = logging.getLogger("tickwork.scheduler")
 
 _REPORTED = 1_000
 _DECLARED_FIELDS = tuple(each.name for each in fields(Definition))
+
+
+class Added(NamedTuple):
+    """What happened when tasks were put into a store."""
+
+    changes: Mapping[str, type[TaskEvent] | None]
+    """What became of tasks that were there, by id; all others are new."""
+    due_us: int | None
+    """When the first of all these is due."""
 
 
 class Book(Lookup):
@@ -71,19 +80,21 @@ class Book(Lookup):
 
     # --- adding -------------------------------------------------------------------------------
 
-    def add(self, declared: Sequence[Declared]) -> list[tuple[Declared, type[TaskEvent] | None]]:
-        """Add tasks; return what happened to each. All are added, or none of a store."""
+    def add(self, declared: Sequence[Declared]) -> Mapping[str, Added]:
+        """Add tasks; return what happened, by store; nothing has, while there is no connection.
+
+        All are added, or none of a store.
+        """
         for each in declared:
             self._refuse_second_decorator(each)
         if not self.connected:
             for each in declared:
                 self._await_connection(each)
-            return [(each, None) for each in declared]
+            return {}
         by_store: dict[str, list[Declared]] = {}
         for each in declared:
             by_store.setdefault(each.store, []).append(each)
-        changes = {store: self._put(store, tasks) for store, tasks in by_store.items()}
-        return [(each, changes[each.store].get(each.id, TaskAdded)) for each in declared]
+        return {store: self._put(store, tasks) for store, tasks in by_store.items()}
 
     def _refuse_second_decorator(self, declared: Declared) -> None:
         """Refuse a decorator for a task that another one of this process declares differently."""
@@ -135,8 +146,8 @@ class Book(Lookup):
                         "isn't wanted any more", task.id, module, extra={"task_id": task.id},
                     )  # fmt: skip
 
-    def _put(self, store: str, declared: Sequence[Declared]) -> dict[str, type[TaskEvent] | None]:
-        """Put tasks into a store; return what became of those that were there, by id."""
+    def _put(self, store: str, declared: Sequence[Declared]) -> Added:
+        """Put tasks into a store."""
         now_us = self.now_us(store)
         by_id = {each.id: each for each in declared}
         new_id = self.ids.at(now_us)
@@ -151,8 +162,10 @@ class Book(Lookup):
             return edit
 
         edited = self._stores[store].put(records, decide, new_id)
-        self._note_starters(store, [each.task for each in edited if each.task is not None])
-        return changes
+        added = [each.task for each in edited if each.task is not None]
+        self._note_starters(store, added)
+        due_us = min((each.due_us for each in added if each.due_us is not None), default=None)
+        return Added(changes, due_us)
 
     def _note_starters(self, store: str, tasks: Iterable[TaskRecord]) -> None:
         """Remember which declared tasks run at each start, as they stand in the store now."""

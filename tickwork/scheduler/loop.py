@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from tickwork.scheduler.elections import Elections
     from tickwork.scheduler.turns import Turn
 
-__all__ = ["LoopSettings", "StoreLoop"]
+__all__ = ["NEVER_US", "LoopSettings", "StoreLoop"]
+
+NEVER_US = 1 << 63
+"""An instant after all others."""
 
 logger = logging.getLogger("tickwork.loop")
 
@@ -95,6 +98,8 @@ class StoreLoop:
     ) -> None:
         self.store = store
         self.wake = threading.Event()
+        self.looks_again_us = NEVER_US
+        """While it waits: until when, if nobody wakes it. `NEVER_US` while it does something."""
         self.quiet = threading.Event()
         self.active = True
         self.draining = False
@@ -201,6 +206,15 @@ class StoreLoop:
         """Look again, also at what could not be executed here: something has changed."""
         self._exclusions.forgive()
         self.wake.set()
+
+    def look_at(self, due_us: int) -> None:
+        """Look at new tasks, which are in the store, when the first is due; from any thread.
+
+        What is due when the loop looks anyway needs no look of its own.
+        """
+        earlier = self.active and due_us < self.looks_again_us
+        if self._exclusions.forgive() or earlier:
+            self.wake.set()
 
     def beat(self) -> None:
         """Renew the node's lease; from the thread that beats."""

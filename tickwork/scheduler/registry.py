@@ -93,11 +93,12 @@ class Exclusions:
         """Return the functions that can't be had, with the reasons."""
         return {reference: reason for reference, (_, reason) in self._functions.items()}
 
-    def forgive(self) -> None:
-        """Try everything again: something was added or changed here."""
+    def forgive(self) -> bool:
+        """Try everything again, and return whether that is anything: something has changed here."""
         for each in (self._functions, self._tasks):
             for name, (_, reason) in each.items():
                 each[name] = (0, reason)
+        return bool(self._functions or self._tasks)
 
     def eligibility(
         self, executors: frozenset[str], now_us: int, *, leasing: bool = False

@@ -29,7 +29,7 @@ from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.listeners import Listeners
-from tickwork.scheduler.loop import LoopSettings, StoreLoop
+from tickwork.scheduler.loop import NEVER_US, LoopSettings, StoreLoop
 from tickwork.scheduler.outcomes import dispatcher
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.scheduler.sharing import Shares
@@ -156,7 +156,9 @@ class Runtime:
                 # Real time: a clock that a test moves might stand still.
                 loop.wake.wait(DENSE_US / SECOND)
             elif next_us is None or next_us > loop.clock.now_us():
+                loop.looks_again_us = NEVER_US if next_us is None else next_us
                 loop.clock.wait(next_us, loop.wake)
+                loop.looks_again_us = NEVER_US
 
     def _beat_on(self, loop: StoreLoop) -> None:
         # Of its own, and not `_stopping`: a clock that is moved by hand sets what it wakes.

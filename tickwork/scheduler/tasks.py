@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tickwork.errors import TaskConfigurationError, TaskNotFoundError
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.events import (
+    TaskAdded,
     TaskChanged,
     TaskPaused,
     TaskRemoved,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from tickwork.interfaces import Trigger
     from tickwork.model.snapshots import NodeInfo, SchedulerInfo, TaskInfo
+    from tickwork.scheduler.book import Added
     from tickwork.scheduler.declaring import Declared
     from tickwork.scheduler.gates import Gate
 
@@ -170,20 +172,32 @@ class SchedulerTasks(SchedulerRuns):
 
     def _add(self, declared: Sequence[Declared]) -> list[Task]:
         self._stay_in_process()
+        added = self._book.add(declared)
         tasks = []
-        for each, happened in self._book.add(declared):
+        for each in declared:
             tasks.append(Task._bound(self, each.store, each.id))  # noqa: SLF001  its other half
+            happened = added[each.store].changes.get(each.id, TaskAdded) if added else None
             if happened is not None:
                 self._tell(happened, task_id=each.id, store=each.store)
             if self._runtime and each.id in self._book.run_on_startup.get(each.store, ()):
                 self._run_once_at_start(each.store, each.id)
-        self._wake({each.store for each in declared})
+        for store, what in added.items():
+            self._have_looked_at(store, what)
         return tasks
+
+    def _have_looked_at(self, store: str, added: Added) -> None:
+        """Have new tasks planned in time, and what was there before looked at again."""
+        runtime = self._runtime
+        if added.changes:
+            self._wake([store])
+        elif runtime is not None and added.due_us is not None:
+            runtime.loops[store].look_at(added.due_us)
 
     def _run_once_at_start(self, store: str, task_id: str) -> None:
         """Run a task that is declared after the start, if it hasn't run at this start yet."""
         if (store, task_id) not in self._ran_at_start:
             self._run_at_start({store: [task_id]})
+            self._wake([store])
 
     def _wake(self, stores: Iterable[str]) -> None:
         runtime = self._runtime
