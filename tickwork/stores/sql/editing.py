@@ -1,9 +1,9 @@
 """Adding and changing tasks in SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tickwork.errors import StoreUnavailableError
@@ -78,15 +78,22 @@ def _note(existing: dict[str, TaskRecord], task_id: str, edited: Edited) -> None
 def _existing(
     session: Session, connection: Connection, ids: Sequence[str]
 ) -> dict[str, TaskRecord]:
-    tasks = session.tables.tasks
     found: dict[str, TaskRecord] = {}
     for some in chunks(sorted(set(ids))):
-        # In one order: two who lock the same tasks never wait for each other.
-        named_here = tasks.c.id.in_(named(session, "ids", some))
-        found_here = select(tasks).where(named_here).order_by(tasks.c.id)
-        for row in connection.execute(found_here.with_for_update()):
+        for row in _locked(session, connection, some):
             found[row.id] = task_of(row, session.environment.codec)
     return found
+
+
+def _locked(session: Session, connection: Connection, ids: Sequence[str]) -> Iterable[Row[Any]]:
+    tasks = session.tables.tasks
+    wanted = select(tasks).with_for_update()
+    if len(ids) == 1:
+        one = session.once("task", lambda: wanted.where(tasks.c.id == bindparam("b_id")))
+        return connection.execute(one, {"b_id": ids[0]})
+    # In one order: two who lock the same tasks never wait for each other.
+    some = wanted.where(tasks.c.id.in_(named(session, "ids", ids)))
+    return connection.execute(some.order_by(tasks.c.id))
 
 
 def edit(
