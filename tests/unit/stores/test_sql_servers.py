@@ -511,6 +511,15 @@ def test_what_does_not_fit_is_refused(site: Site, odd: dict[str, Any], count: in
     assert bench.dump().tasks == {}
 
 
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("site", ["postgres"], indirect=True)
+def test_a_number_that_does_not_fit_is_refused(site: Site, count: int) -> None:
+    bench = site.bench()
+    with pytest.raises(InvalidInputError, match="doesn't take a value"):
+        bench.put(*(task(f"t{number}", generation=2**63 - number) for number in range(count)))
+    assert bench.dump().tasks == {}
+
+
 def test_more_names_than_a_statement_takes_parameters(site: Site) -> None:
     bench = site.bench()
     bench.put(task("a", None), task("b", None))

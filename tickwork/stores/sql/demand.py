@@ -58,8 +58,8 @@ def _known(session: Session, ids: Sequence[str]) -> frozenset[str]:
 
 def _add(session: Session, connection: Connection, runs: Sequence[RunRecord]) -> None:
     codec = session.environment.codec
-    rows = [submitted_run_row(_offered(run), codec) for run in runs]
-    session.insert(connection, session.tables.runs, SUBMITTED_RUN, rows)
+    rows = (submitted_run_row(_offered(run), codec) for run in runs)
+    session.insert(connection, session.tables.runs, SUBMITTED_RUN, rows, count=len(runs))
     open_gates(session, connection, Keys(run.key for run in runs if run.key is not None))
 
 

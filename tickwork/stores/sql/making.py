@@ -49,8 +49,8 @@ class NewRuns:
 
         Records of those that get their key at once are changed.
         """
-        session.insert(connection, session.tables.runs, NEW_RUN, self._plain)
-        session.insert(connection, session.tables.runs, SPECIAL_NEW_RUN, self._special)
+        for columns, rows in ((NEW_RUN, self._plain), (SPECIAL_NEW_RUN, self._special)):
+            session.insert(connection, session.tables.runs, columns, rows, count=len(rows))
         keys = Keys(run.key for run in self._gated if run.key is not None)
         through = open_gates(session, connection, keys)
         for run in self._gated:

@@ -7,12 +7,13 @@ once and its rows, tuples in the order of its `keys`, go to the driver directly.
 On SQLite hundreds of rows share one execution: half the time of as many executions, and most of it
 without the interpreter lock, which otherwise changes hands at every row. To servers all rows go as
 one JSON text, from which they make a table: one way there and back instead of one a row, and less
-work here than for as many parameters. New rows are copied to PostgreSQL.
+work here than for as many parameters. New rows are copied to PostgreSQL, which works on the first
+ones while later ones are still being made.
 """
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -20,9 +21,11 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Insert,
+    Integer,
     Table,
     Text,
     TextualSelect,
@@ -49,6 +52,9 @@ _TEXTS = {"its_id", "node", "state", "result", "errors", "reason", "progress", "
 
 _FROM = 3
 """How many rows are worth being made a JSON text."""
+
+_TYPES = {BigInteger: "int8", Integer: "int4", Boolean: "bool"}
+"""The server's names of the types of columns that aren't texts."""
 
 _LONGEST = 4_000_000
 """How long a JSON text may become: MySQL takes statements of 16 megabytes."""
@@ -88,18 +94,17 @@ class ManyUpdates:
 class ManyInserts:
     """An insert of rows with some columns of a table."""
 
-    __slots__ = ("_each", "_together")
+    __slots__ = ("_copied", "_each", "_together")
 
     def __init__(
         self, connection: Connection, backend: Backend, table: Table, columns: Sequence[str]
     ) -> None:
         values: dict[str, Any] = {name: bindparam(name) for name in columns}
         self._each = _Each(connection, insert(table).values(values), columns)
-        self._together: list[_Together | _AsText | _Copied] = []
-        given = backend.fresh([table.c[name].type for name in columns])
-        if backend.copies:
-            self._together.append(_Copied(connection, table, columns))
-        elif given is not None:
+        self._together: list[_Together | _AsText] = []
+        self._copied = _Copied(connection, table, columns) if backend.copies else None
+        given = None if backend.copies else backend.fresh([table.c[each].type for each in columns])
+        if given is not None:
             all_given = insert(table).from_select(
                 list(columns), select(*given.columns), include_defaults=False
             )
@@ -111,9 +116,12 @@ class ManyInserts:
             )
             self._together.append(_Together(connection, together, count))
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
-        """Insert the rows; return how many."""
-        return _execute(connection, rows, self._each, self._together)
+    def execute(self, connection: Connection, rows: Iterable[Row], count: int) -> None:
+        """Insert `count` rows, which may be made while others are written."""
+        if self._copied is not None and count >= _FROM:
+            self._copied.execute(connection, rows)
+        else:
+            _execute(connection, list(rows), self._each, self._together)
 
 
 class _Each:
@@ -181,21 +189,24 @@ class _AsText:
 
 
 class _Copied:
-    """A COPY into a table, which takes half the time of an INSERT of the same rows."""
+    """A binary COPY into a table, which takes less than half the time of an INSERT of its rows."""
 
-    __slots__ = ("_text", "count")
+    __slots__ = ("_text", "_types")
 
     def __init__(self, connection: Connection, table: Table, columns: Sequence[str]) -> None:
         preparer = connection.dialect.identifier_preparer
         names = ", ".join(preparer.quote(name) for name in columns)
-        self._text = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN"
-        self.count = _FROM
+        self._text = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN (FORMAT BINARY)"
+        # Said to the driver, since the server converts nothing. (An int4 that is too large would be
+        # cut off unsaid: those are numbers of attempts.)
+        self._types = [_TYPES.get(type(table.c[name].type), "text") for name in columns]
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+    def execute(self, connection: Connection, rows: Iterable[Row]) -> None:
         dialect = connection.dialect
         driver = connection.connection
         try:
             with driver.cursor() as cursor, cursor.copy(self._text) as copy:  # type: ignore[attr-defined]  # psycopg's
+                copy.set_types(self._types)
                 for row in rows:
                     copy.write_row(row)
         except dialect.loaded_dbapi.Error as error:
@@ -204,14 +215,13 @@ class _Copied:
                 connection.invalidate(error)
             kind = dialect.loaded_dbapi.Error
             raise DBAPIError.instance(self._text, None, error, kind, dialect=dialect) from error
-        return len(rows)
 
 
 def _execute(
     connection: Connection,
     rows: Sequence[Row],
     each: _Each,
-    together: Sequence[_Together | _AsText | _Copied],
+    together: Sequence[_Together | _AsText],
 ) -> int:
     touched = done = 0
     for some in together:

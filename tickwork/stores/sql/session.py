@@ -90,15 +90,17 @@ class Session:
         connection: Connection,
         table: Table,
         columns: Sequence[str],
-        rows: Sequence[Sequence[Any]],
+        rows: Iterable[Sequence[Any]],
+        *,
+        count: int,
     ) -> None:
-        """Insert rows of `columns`; raises IntegrityError where a key is taken."""
-        if rows:
+        """Insert `count` rows of `columns`; raises IntegrityError where a key is taken."""
+        if count:
             many: ManyInserts = self.once(
                 (table.name, *columns),
                 lambda: ManyInserts(connection, self.database.backend, table, columns),
             )
-            many.execute(connection, rows)
+            many.execute(connection, rows, count)
 
     def insert_alone(self, table: Table, columns: Sequence[str], row: Sequence[Any]) -> bool:
         """Insert a row and hint at it, all by one statement, which is a transaction of its own.
@@ -181,8 +183,8 @@ class Session:
 
     def insert_tasks(self, connection: Connection, tasks: Sequence[TaskRecord]) -> None:
         """Add new tasks."""
-        rows = list(new_task_rows(tasks, self.environment.codec))
-        self.insert(connection, self.tables.tasks, NEW_TASK, rows)
+        rows = new_task_rows(tasks, self.environment.codec)
+        self.insert(connection, self.tables.tasks, NEW_TASK, rows, count=len(tasks))
 
     def update_task(self, connection: Connection, task: TaskRecord) -> None:
         """Write all of a task that was read in this transaction."""
