@@ -58,6 +58,37 @@ class EditingContract(StoreCase):
             assert bench.put() == []
             assert bench.store.edit([], decide_never, bench.new_id) == []
 
+    def test_one_of_many_that_exists_is_decided_about(self) -> None:
+        """However many new ones it comes with; if the decision raises, none of them is added."""
+        with self.bench() as bench:
+            many = [task(f"t{number:03}", T0 + number) for number in range(500)]
+            bench.put(many[333])
+            try:
+                bench.put(*many, decide=_refuse)
+            except RefusedError:
+                pass
+            else:
+                raise AssertionError("what a decision raises must come out of the store")
+            assert list(bench.dump().tasks) == ["t333"]
+            answers = bench.put(*many, decide=lambda existing, _: Edit(existing, unchanged=True))
+            assert [each.task for each in answers] == many
+            assert bench.dump().tasks == {each.id: each for each in many}
+
+    def test_one_of_many_that_is_named_twice_is_decided_about(self) -> None:
+        """As if the second had come in a call of its own."""
+        with self.bench() as bench:
+            many = [task(f"t{number:03}", T0 + number) for number in range(500)]
+            again = task("t333", name="again")
+            answers = bench.put(
+                *many,
+                again,
+                decide=lambda existing, new: Edit(replace(existing, definition=new.definition)),
+            )
+            assert [each.task for each in answers[:-1]] == many
+            changed = replace(many[333], definition=again.definition, revision=1)
+            assert answers[-1].task == changed == bench.task("t333")
+            assert len(bench.dump().tasks) == 500
+
     def test_an_existing_task_is_decided_about(self) -> None:
         """The decision sees what is stored and what is new; its record is what is kept."""
         with self.bench() as bench:
