@@ -39,7 +39,7 @@ __all__ = [
     "work_on",
 ]
 
-BEGIN_IN_S = 1.0
+BEGIN_IN_S = 2.0
 """How long before its first fire time a scenario begins to add its tasks."""
 
 _TRIES = 3
