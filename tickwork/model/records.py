@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 from tickwork.model.definition import Definition, Unreadable
 from tickwork.model.policies import RunState, ScheduleState, Source
 
-__all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord", "copied"]
+__all__ = ["Leased", "NodeRecord", "RunRecord", "TaskRecord", "copied", "copier_of"]
 
 # On Python 3.11, to look a member up on its enumeration takes longer than all that is done with it
 # here; so what is looked up for each run has a name of its own, here and in other modules.
 _SCHEDULED = ScheduleState.SCHEDULED
 
+_Kind = TypeVar("_Kind")
 _Record = TypeVar("_Record", bound="TaskRecord | RunRecord | NodeRecord")
 
 
@@ -155,22 +156,23 @@ class NodeRecord:
     unresolved: tuple[str, ...] = ()
 
 
-def _copier(kind: type[Any]) -> Callable[[Any], Any]:
-    """Return a function that copies records of a kind, field by field.
+def copier_of(kind: type[_Kind]) -> Callable[[_Kind], _Kind]:
+    """Return a function that copies objects of a kind with slots, field by field.
 
     It is written out and compiled, as dataclasses do with `__init__`: a loop over the names takes
     five times as long, and stores copy each record several times.
     """
     lines = ["def copier(record):", "    copy = new(kind)"]
-    lines += [f"    copy.{name} = record.{name}" for name in kind.__slots__]
+    slots: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]  # it has some
+    lines += [f"    copy.{name} = record.{name}" for name in slots]
     names: dict[str, Any] = {"kind": kind, "new": kind.__new__}
     exec("\n".join([*lines, "    return copy"]), names)  # noqa: S102  our own words, see above
-    copier: Callable[[Any], Any] = names["copier"]
+    copier: Callable[[_Kind], _Kind] = names["copier"]
     return copier
 
 
 _COPIERS: dict[type[Any], Callable[[Any], Any]] = {
-    kind: _copier(kind) for kind in (TaskRecord, RunRecord, NodeRecord)
+    kind: copier_of(kind) for kind in (TaskRecord, RunRecord, NodeRecord)
 }
 
 

@@ -33,6 +33,8 @@ class NotDataError(Exception):
 
 def is_unicode(text: str) -> bool:
     """Tell whether every store takes a text as it is."""
+    if text.isascii():
+        return True
     # Names of files that aren't UTF-8 have lone surrogates, which no store takes as text.
     try:
         text.encode()

@@ -23,6 +23,7 @@ from tickwork.model.functions import (
     unwrapped_partial,
 )
 from tickwork.model.policies import Scope
+from tickwork.model.records import copier_of
 from tickwork.model.signatures import PerFunction
 from tickwork.model.values import encode_arguments
 from tickwork.scheduler.gates import GATES, Gate, in_step, read_gate
@@ -93,6 +94,9 @@ class Declared:
     replaces: bool = False
     unnamed: bool = False
     original: Definition | None = None
+
+
+_copied = copier_of(Declared)
 
 
 @dataclass(slots=True)
@@ -311,15 +315,9 @@ class Declarer:
 
 def alike(declared: Declared, task_id: str) -> Declared:
     """Return the declaration of a task that is like another one with an id, but for that."""
-    return Declared(
-        id=_read_id(task_id),
-        store=declared.store,
-        definition=declared.definition,
-        first_us=declared.first_us,
-        paused=declared.paused,
-        updates=declared.updates,
-        replaces=declared.replaces,
-    )
+    same = _copied(declared)
+    same.id = _read_id(task_id)
+    return same
 
 
 def _read_id(given: object) -> str:

@@ -85,7 +85,7 @@ _PLAIN = {bool, date, float, int, str, timedelta, type(None)}
 """What can be compared without a second thought; datetimes in UTC can, too, see `_comparable`."""
 
 Reading = Callable[[object, Mapping[str, Any]], Trigger]
-Declaring = Callable[[Any, Any, Mapping[str, Any]], Declared]
+Declaring = Callable[[Mapping[str, Any]], Declared]
 
 
 def remembering(read: Reading) -> Reading:
@@ -110,23 +110,52 @@ def remembering(read: Reading) -> Reading:
 def declaring_alike(declare: Declaring) -> Declaring:
     """Return a `declare` for tasks one after the other, which are often alike but for their ids.
 
-    What was checked for the one before isn't checked again.
+    What was checked for the one before isn't checked again. All that is said about a task comes
+    together, its function as `fn`.
     """
-    latest: tuple[Any, list[Any], Declared] | None = None
+    latest: tuple[_Said, Declared] | None = None
 
-    def declared(fn: Any, trigger: Any, given: Mapping[str, Any]) -> Declared:
+    def declared(given: Mapping[str, Any]) -> Declared:
         nonlocal latest
-        others = dict(given)
-        task_id = others.pop("id", None)
-        said = None if task_id is None else _comparable(trigger, others)
-        if said is None:
-            return declare(fn, trigger, given)
-        # By identity: functions that compare equal needn't be the same.
-        if latest is None or latest[0] is not fn or latest[1] != said:
-            latest = fn, said, declare(fn, trigger, given)
-        return alike(latest[2], task_id)
+        words = dict(given)
+        task_id = words.pop("id", None)
+        if latest is not None and task_id is not None and latest[0].is_again(words):
+            return alike(latest[1], task_id)
+        made = declare(given)
+        if task_id is not None and _comparable(None, {**words, "fn": None}) is not None:
+            latest = _Said(words), made
+        return made
 
     return declared
+
+
+class _Said:
+    """What was said about a task: a function, and words that can be compared."""
+
+    __slots__ = ("_fn", "_kinds", "_names", "_timed", "_values")
+
+    def __init__(self, words: Mapping[str, Any]) -> None:
+        self._fn = words["fn"]
+        self._names = [*words]
+        self._values = [*words.values()]
+        self._kinds = [*map(type, self._values)]
+        self._timed = datetime in self._kinds
+
+    def is_again(self, words: Mapping[str, Any]) -> bool:
+        """Whether the same is said about another task."""
+        values = [*words.values()]
+        return (
+            # By identity: functions that compare equal needn't be the same.
+            words["fn"] is self._fn
+            # Types first: True is no 1 here, and of others nobody knows what it means to be equal.
+            and [*map(type, values)] == self._kinds
+            and [*words] == self._names
+            and values == self._values
+            and not (
+                self._timed
+                and any(type(each) is datetime and not _is_plain(each) for each in values)
+            )
+        )
 
 
 def _comparable(trigger: object, words: Mapping[str, Any]) -> list[Any] | None:

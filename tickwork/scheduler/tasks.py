@@ -107,16 +107,16 @@ class SchedulerTasks(SchedulerRuns):
         Each is a `Task`, or a mapping with `fn`, `trigger` and the options of `add_task`.
         """
         declared = []
-        declare = declaring_alike(partial(self._declare, read=remembering(read_spelling)))
+        declare = declaring_alike(partial(self._declare_all, remembering(read_spelling)))
         for each in tasks:
+            given: Mapping[str, Any]
             if isinstance(each, Task):
                 given = {"fn": each.fn, "trigger": each.trigger, **each.options}
             else:
-                given = dict(each)
-            fn, trigger = given.pop("fn", None), given.pop("trigger", None)
-            if fn is None:
+                given = each
+            if given.get("fn") is None:
                 raise TaskConfigurationError(f"{each!r} has no function: set fn=")
-            declared.append(declare(fn, trigger, given))
+            declared.append(declare(given))
         return self._add(declared)
 
     def task(self, trigger: Trigger | str | None = None, **options: Any) -> Task:
@@ -162,6 +162,13 @@ class SchedulerTasks(SchedulerRuns):
         declared = self._declarer.declare(fn, spelled, options, decorated=decorated)
         self._stand_at(declared.definition.gate)
         return declared
+
+    def _declare_all(
+        self, read: Callable[[object, Mapping[str, Any]], Trigger], given: Mapping[str, Any]
+    ) -> Declared:
+        options = dict(given)
+        fn, trigger = options.pop("fn"), options.pop("trigger", None)
+        return self._declare(fn, trigger, options, read=read)
 
     def _stand_at(self, gate: Gate | None) -> None:
         if gate is not None:
