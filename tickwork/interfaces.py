@@ -270,11 +270,12 @@ class Store(Protocol):
         tasks: Sequence[TaskRecord],
         decide: Callable[[TaskRecord, TaskRecord], Edit],
         new_id: Callable[[], str],
-    ) -> list[Edited]:
+    ) -> Sequence[Edited]:
         """Add tasks; all of them or, if `decide` raises, none.
 
         For an id that exists, `decide(existing, new)` says what becomes of it; an edit whose
-        record has another generation replaces the task. Cost: one look-up and one insert a task.
+        record has another generation replaces the task. The answers are in the order of `tasks`.
+        Cost: one look-up and one insert a task.
         """
 
     def edit(

@@ -7,7 +7,7 @@ store. Connecting writes them; from then on every call is one step of a store.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -162,10 +162,13 @@ class Book(Lookup):
             return edit
 
         edited = self._stores[store].put(records, decide, new_id)
-        added = [each.task for each in edited if each.task is not None]
-        self._note_starters(store, added)
-        due_us = min((each.due_us for each in added if each.due_us is not None), default=None)
-        return Added(changes, due_us)
+
+        def added() -> Iterator[TaskRecord]:
+            return (each.task for each in edited if each.task is not None)
+
+        self._note_starters(store, added())
+        dues = (each.due_us for each in added() if each.due_us is not None)
+        return Added(changes, min(dues, default=None))
 
     def _note_starters(self, store: str, tasks: Iterable[TaskRecord]) -> None:
         """Remember which declared tasks run at each start, as they stand in the store now."""

@@ -180,9 +180,7 @@ class SchedulerTasks(SchedulerRuns):
     def _add(self, declared: Sequence[Declared]) -> list[Task]:
         self._stay_in_process()
         added = self._book.add(declared)
-        tasks = []
         for each in declared:
-            tasks.append(Task._bound(self, each.store, each.id))  # noqa: SLF001  its other half
             happened = added[each.store].changes.get(each.id, TaskAdded) if added else None
             if happened is not None:
                 self._tell(happened, task_id=each.id, store=each.store)
@@ -190,7 +188,7 @@ class SchedulerTasks(SchedulerRuns):
                 self._run_once_at_start(each.store, each.id)
         for store, what in added.items():
             self._have_looked_at(store, what)
-        return tasks
+        return [Task._bound(self, each.store, each.id) for each in declared]  # noqa: SLF001  its other half
 
     def _have_looked_at(self, store: str, added: Added) -> None:
         """Have new tasks planned in time, and what was there before looked at again."""

@@ -183,7 +183,7 @@ class FaultyStore:
         tasks: Sequence[TaskRecord],
         decide: Callable[[TaskRecord, TaskRecord], Edit],
         new_id: Callable[[], str],
-    ) -> list[Edited]:
+    ) -> Sequence[Edited]:
         """Do the store's `put`, or fail."""
         return self._call("put", lambda: self.inner.put(tasks, decide, new_id))
 

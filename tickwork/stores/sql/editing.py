@@ -6,7 +6,7 @@ the primary key knows. If it objects, nothing has happened yet, and each is look
 about.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
@@ -32,7 +32,7 @@ def put(
     tasks: Sequence[TaskRecord],
     decide: Callable[[TaskRecord, TaskRecord], Edit],
     new_id: Callable[[], str],
-) -> list[Edited]:
+) -> Sequence[Edited]:
     """Do a store's `put`."""
     # As many as one statement names are looked up as fast as some of them.
     seem_new = len(tasks) > CHUNK and _seem_new(session, tasks)
@@ -43,13 +43,35 @@ def put(
                 if not seem_new:
                     return _put(session, connection, tasks, decide, new_id)
                 session.insert_tasks(connection, tasks)
-                # What was given is a copy of what is kept.
-                return [Edited(task) for task in tasks]
+                return _Added(tasks)
         except IntegrityError:
             # One of them isn't new, or somebody added the same task in this moment: now it is there
             # to decide about.
             seem_new = False
     raise StoreUnavailableError("tasks of these ids are being added and removed; will try again")
+
+
+class _Added(Sequence[Edited]):
+    """The answers about new tasks, each made when somebody asks for it, as hardly anybody does.
+
+    What was given is a copy of what is kept.
+    """
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, tasks: Sequence[TaskRecord]) -> None:
+        self._tasks = tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return _Added(self._tasks[at])
+        return Edited(self._tasks[at])
+
+    def __iter__(self) -> Iterator[Edited]:
+        return map(Edited, self._tasks)
 
 
 def _seem_new(session: Session, tasks: Sequence[TaskRecord]) -> bool:

@@ -144,7 +144,7 @@ class SQLStore(ScheduleLocks):
         tasks: Sequence[TaskRecord],
         decide: Callable[[TaskRecord, TaskRecord], Edit],
         new_id: Callable[[], str],
-    ) -> list[Edited]:
+    ) -> Sequence[Edited]:
         return self._take(editing.put, tasks, decide, new_id)
 
     def edit(

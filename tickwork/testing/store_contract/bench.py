@@ -246,7 +246,7 @@ class Bench:
 
     # -- steps
 
-    def put(self, *tasks: TaskRecord, decide: Any = decide_never) -> list[Edited]:
+    def put(self, *tasks: TaskRecord, decide: Any = decide_never) -> Sequence[Edited]:
         """Add tasks."""
         return self.store.put([copy(each) for each in tasks], decide, self.new_id)
 
