@@ -180,7 +180,8 @@ def _finish(shelves: Shelves, finished: Finished) -> bool:
     if finished.errors is not None:
         run.errors = finished.errors
         run.failures += finished.state is not RunState.COMPLETED
-    shelves.let_expire(run, finished.expires_us)
+    if finished.expires_us != run.expires_us:
+        shelves.let_expire(run, finished.expires_us)
     if not finished.lingers:
         count_over(shelves, run)
         shelves.settle(run)
@@ -222,7 +223,8 @@ def cancel(shelves: Shelves, request: CancelRequest) -> list[RunRecord | None]:
 
 def count_over(shelves: Shelves, run: RunRecord) -> None:
     """Count a run that is over now; let queued ones of its task go, and the next have its key."""
-    shelves.let_go_of_key(run)
+    if run.key is not None:
+        shelves.let_go_of_key(run)
     task = shelves.tasks.get(run.task_id)
     if task is None or task.generation != run.generation:
         return

@@ -7,7 +7,6 @@ process for a second; dicts from text to bytes it leaves out for good.
 
 import marshal
 from collections.abc import Callable, Collection, Iterator
-from operator import attrgetter
 from typing import Any
 
 from tickwork.model.definition import Definition, Unreadable
@@ -21,7 +20,6 @@ _PLAIN = tuple(name for name in RunRecord.__slots__ if name not in _APART)
 _STATES = {state.value: state for state in RunState}
 _SOURCES = {source.value: source for source in Source}
 _TEXTS: dict[str, str] = {word: word.value for kind in (RunState, Source) for word in kind}
-_plain: Callable[[RunRecord], tuple[Any, ...]] = attrgetter(*_PLAIN)
 
 
 class KeptRuns:
@@ -86,9 +84,8 @@ class KeptRuns:
 
     def pack(self, run: RunRecord) -> None:
         """Keep a run that nobody changes any more as bytes."""
-        words = _TEXTS[run.state], _TEXTS[run.source]
         try:
-            self._packed[run.id] = marshal.dumps((*_plain(run), *words))
+            self._packed[run.id] = _pack(run)
         except ValueError:
             return  # a name in it is of a kind of its own: it stays as it is
         if run.definition is not None:
@@ -113,26 +110,34 @@ def _slot(run: RunRecord) -> str:
     return f"{run.generation} {run.fire_us} {run.task_id}"
 
 
-def _unpacker() -> Callable[[tuple[Any, ...], Definition | Unreadable | None], RunRecord]:
-    """Return a function that makes a record of packed values; written out as `copied` is."""
-    names = ", ".join(f"run.{name}" for name in (*_PLAIN, "state", "source"))
-    lines = [
+def _compiled(name: str, lines: list[str], **known: Any) -> Callable[..., Any]:
+    """Return a function that is written out here, field by field, as `copied` is."""
+    exec("\n".join(lines), known)  # noqa: S102  our own words
+    compiled: Callable[..., Any] = known[name]
+    return compiled
+
+
+_FIELDS = ", ".join(f"run.{name}" for name in _PLAIN)
+
+_pack: Callable[[RunRecord], bytes] = _compiled(
+    "pack",
+    ["def pack(run):", f"    return dumps(({_FIELDS}, texts[run.state], texts[run.source]))"],
+    dumps=marshal.dumps,
+    texts=_TEXTS,
+)
+
+_unpack: Callable[[tuple[Any, ...], Definition | Unreadable | None], RunRecord] = _compiled(
+    "unpack",
+    [
         "def unpack(values, definition):",
         "    run = new(kind)",
-        f"    {names} = values",
+        f"    {_FIELDS}, run.state, run.source = values",
         "    run.state, run.source = states[run.state], sources[run.source]",
         "    run.definition = definition",
         "    return run",
-    ]
-    known: dict[str, Any] = {
-        "kind": RunRecord,
-        "new": RunRecord.__new__,
-        "states": _STATES,
-        "sources": _SOURCES,
-    }
-    exec("\n".join(lines), known)  # noqa: S102  our own words
-    unpack: Callable[..., RunRecord] = known["unpack"]
-    return unpack
-
-
-_unpack = _unpacker()
+    ],
+    kind=RunRecord,
+    new=RunRecord.__new__,
+    states=_STATES,
+    sources=_SOURCES,
+)
