@@ -14,7 +14,13 @@ from typing import Any
 
 from tickwork.model.signatures import parameters_of
 
-__all__ = ["provided"]
+__all__ = ["asks_for_ids", "provided"]
+
+
+def asks_for_ids(function: Callable[..., Any]) -> bool:
+    """Tell whether `provided` ever returns anything but the `kwargs` of a call of `function`."""
+    parameters = parameters_of(function)
+    return parameters is not None and bool(parameters.provided)
 
 
 def provided(

@@ -44,6 +44,10 @@ class FunctionRegistry:
             return prepared(definition.target)
         return self._known.get(definition.function)
 
+    def has(self, definition: Definition) -> bool:
+        """Whether the function of a definition is at hand."""
+        return definition.target is not None or definition.function in self._known
+
     def known(self, reference: str) -> Callable[..., Any]:
         """Return a function that has been resolved."""
         return self._known[reference]

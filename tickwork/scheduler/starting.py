@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tickwork.interfaces import Reader, Store
 from tickwork.model.definition import Definition
 from tickwork.model.instants import SECOND
 from tickwork.model.policies import RunState
-from tickwork.model.provided import provided
+from tickwork.model.provided import asks_for_ids, provided
 from tickwork.model.records import Leased, RunRecord
 from tickwork.model.steps import TASK_REMOVED
 from tickwork.model.values import decode_arguments
@@ -36,6 +37,19 @@ FULL_US = SECOND // 10
 
 _REFUSED_US = 30 * SECOND
 """After which time a run is offered again that an executor refused to take."""
+
+
+class _Callee(NamedTuple):
+    """What the runs of a definition call, None where it can't be had; whether it asks for ids."""
+
+    definition: Definition
+    target: Callable[..., Any] | None
+    asks: bool
+
+    def is_that_of(self, other: Definition) -> bool:
+        """Whether another definition names the same function."""
+        mine = self.definition
+        return mine is other or (mine.target is other.target and mine.function == other.function)
 
 
 class Starter:
@@ -76,8 +90,12 @@ class Starter:
             return
         ready: dict[str, list[Held]] = {name: [] for name in reserved}
         tells = self._announcer.wants_starts()
+        callee: _Callee | None = None
         for run, definition in leased:
-            held = self._received(run, definition, now_us)
+            # What is leased together often calls one function, which is looked at once.
+            if callee is None or not callee.is_that_of(definition):
+                callee = self._callee(definition, now_us)
+            held = self._received(run, definition, callee, now_us)
             if held is None:
                 continue
             # Not its definition's: that may have been changed since the run was made.
@@ -98,17 +116,26 @@ class Starter:
             if jobs:
                 self._start(name, jobs, now_us)
 
-    def _received(self, run: RunRecord, definition: Definition, now_us: int) -> Held | None:
-        """Return a leased run ready to be started; None if it can't be, which is taken care of."""
+    def _callee(self, definition: Definition, now_us: int) -> _Callee:
+        """Return what a definition calls; leave a function alone for a while that can't be had."""
         target = self._registry.target(definition)
         if target is None:
             problem = self._registry.resolve(definition.function)
             if problem is not None:
                 self._leave_function(definition.function, problem, now_us)
-                self._holding.give_back(run.id, run.fence, run.due_us or now_us)
-                self.again = True
-                return None
+                return _Callee(definition, None, asks=False)
             target = self._registry.known(definition.function)
+        return _Callee(definition, target, asks_for_ids(target))
+
+    def _received(
+        self, run: RunRecord, definition: Definition, callee: _Callee, now_us: int
+    ) -> Held | None:
+        """Return a leased run ready to be started; None if it can't be, which is taken care of."""
+        target = callee.target
+        if target is None:
+            self._holding.give_back(run.id, run.fence, run.due_us or now_us)
+            self.again = True
+            return None
         held = Held(self._holding, run, definition, target, now_us)
         if run.cancel_us is not None:
             held.why = "cancelled before it could start"
@@ -122,7 +149,9 @@ class Starter:
                 self.again = True
                 return None
             held.args, held.kwargs = decoded.value
-        held.kwargs = provided(target, held.args, held.kwargs, task_id=run.task_id, run_id=run.id)
+        if callee.asks:
+            ids = {"task_id": run.task_id, "run_id": run.id}
+            held.kwargs = provided(target, held.args, held.kwargs, **ids)
         self._holding.take(held)
         self._endings.watch(held, now_us)
         return held

@@ -226,7 +226,7 @@ class Taker:
         self._histories.note_planned(task.id, definition.max_history)
         if task.id in self._holding.being_written:
             return _NOT_YET
-        if self._registry.target(definition) is None:
+        if not self._registry.has(definition):
             return Deferral("its function isn't known here yet", definition.function)
         planned = guarded_trigger(definition.trigger, self._planner, task, now_us)
         if planned.value is not None:

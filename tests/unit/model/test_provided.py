@@ -8,7 +8,7 @@ import pytest
 
 from tickwork.errors import InvalidArgumentsError
 from tickwork.model.functions import check_signature
-from tickwork.model.provided import provided
+from tickwork.model.provided import asks_for_ids, provided
 
 IDS = {"task_id": "the task", "run_id": "the run"}
 
@@ -108,3 +108,8 @@ def test_what_was_given_is_left_as_it_is() -> None:
     kwargs: Mapping[str, Any] = {"run_id": "mine"}
     assert provided(asking, (), kwargs, **IDS) == {"run_id": "mine", "task_id": "the task"}
     assert kwargs == {"run_id": "mine"}
+
+
+@pytest.mark.parametrize("function", [plain, anything, by_place, type, asking])
+def test_who_asks_for_ids_is_who_is_given_some(function: Callable[..., Any]) -> None:
+    assert asks_for_ids(function) is bool(provided(function, (), {}, **IDS))
