@@ -171,7 +171,7 @@ def plan(task: TaskRecord, now_us: int) -> Plan:
         run = _single_run(task, definition, first_us, task.due_us)
         if _waits_for(task, definition, run) and following_us is not None:
             return Plan((run,), ScheduleState.SCHEDULED, None, None, first_us)
-        return _standing(task, timing, (run,), following_us, first_us)
+        return _standing(task, definition, timing, (run,), following_us, first_us)
     # What a catch-up that goes on still has to do is judged by the instant at which it began.
     judged_us = now_us if task.catchup_us is None else min(now_us, task.catchup_us)
     return _CatchingUp(task, timing, first_us, judged_us).plan(now_us)
@@ -212,13 +212,13 @@ def _waits_for(task: TaskRecord, definition: Definition, run: PlannedRun) -> boo
 
 def _standing(  # noqa: PLR0917  all of it is what the plan says
     task: TaskRecord,
+    definition: Definition,
     timing: Timing,
     runs: Sequence[PlannedRun],
     next_us: int | None,
     planned_us: int,
 ) -> Plan:
     """Return a plan that leaves the task waiting for its next fire time, if there is one."""
-    definition = definition_of(task)
     if definition.max_runs is not None:
         made = task.made + sum(run.state is RunState.PENDING for run in runs)
         next_us = next_us if made < definition.max_runs else None
@@ -249,7 +249,7 @@ class _CatchingUp:
             last_us = self._backlog.last_due(rest_us, self._judged_us)
             if last_us is not None:
                 return self._choose(rest_us, last_us)
-        return _standing(self._task, self._timing, self._runs, rest_us, end_us)
+        return _standing(self._task, self._definition, self._timing, self._runs, rest_us, end_us)
 
     def _set_misfires_apart(self, now_us: int) -> tuple[int, int | None]:
         """Record misfires; return the last of them, and the first fire time after it."""
@@ -287,7 +287,7 @@ class _CatchingUp:
         next_us = backlog.after(end_us)
         if _waits_for(self._task, definition, run) and next_us is not None:
             return Plan(self._runs, ScheduleState.SCHEDULED, None, None, end_us)
-        return _standing(self._task, self._timing, self._runs, next_us, end_us)
+        return _standing(self._task, self._definition, self._timing, self._runs, next_us, end_us)
 
     def _each(self, first_us: int, free: int) -> Plan:
         """Make a run of each due fire time, up to a bound; those beyond `free` queue."""
@@ -303,7 +303,9 @@ class _CatchingUp:
             run = backlog.record(RunState.PENDING, fire_us, fire_us, fire_us, fire_us)
             self._runs.append(run._replace(queued=made >= free))
             last_us, fire_us = fire_us, backlog.after(fire_us)
-        standing = _standing(self._task, self._timing, self._runs, fire_us, last_us)
+        standing = _standing(
+            self._task, self._definition, self._timing, self._runs, fire_us, last_us
+        )
         goes_on = standing.due_us is not None and standing.due_us <= self._judged_us
         return standing._replace(catchup_us=self._judged_us) if goes_on else standing
 

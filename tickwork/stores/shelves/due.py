@@ -52,9 +52,15 @@ class DueTimes:
 
     def taken(self, until_us: int) -> Iterator[tuple[int, str]]:
         """Take the tasks that are due up to an instant, one after the other."""
-        while (entry := self.first()) is not None and entry[0] <= until_us:
-            self.drop_first()
-            yield entry
+        instants = self._instants
+        while instants and instants[0] <= until_us:
+            due_us = instants[0]
+            there = self._ids[due_us]
+            task_id = there if isinstance(there, str) else there.popleft()
+            if there is task_id or not there:
+                del self._ids[due_us]
+                heappop(instants)
+            yield due_us, task_id
 
     def __len__(self) -> int:
         return sum(1 if isinstance(ids, str) else len(ids) for ids in self._ids.values())

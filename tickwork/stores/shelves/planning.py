@@ -58,6 +58,7 @@ class _Planning:
         self._request = request
         self._fence = shelves.next_fence()
         self._capacity = dict(request.capacity)
+        self._of_node = shelves.leased[request.node]
         self.leased: list[Leased] = []
         self.recorded: list[RunRecord] = []
         self.deferred: list[tuple[str, Deferral]] = []
@@ -73,14 +74,13 @@ class _Planning:
         task.catchup_us = decision.catchup_us
         task.problem = None
         task.revision += 1
-        for planned in decision.runs:
-            self._add(task, planned)
-
-    def _add(self, task: TaskRecord, planned: PlannedRun) -> None:
         definition = task.definition
+        if not isinstance(definition, Unreadable):
+            for planned in decision.runs:
+                self._add(task, definition, planned)
+
+    def _add(self, task: TaskRecord, definition: Definition, planned: PlannedRun) -> None:
         request, shelves = self._request, self._shelves
-        if isinstance(definition, Unreadable):
-            return
         free = self._capacity.get(definition.executor, 0)
         pending = planned.state is _PENDING
         if pending and not planned.queued and free > 0 and definition.concurrency_key is None:
@@ -91,7 +91,7 @@ class _Planning:
                 self._capacity[definition.executor] = free - 1
                 task.active += 1
                 task.made += 1
-                shelves.leased[request.node][run.id] = run
+                self._of_node[run.id] = run
                 # The one record that isn't a copy: its receiver only reads it, 100,000 a second.
                 self.leased.append(Leased(run, definition))
             return

@@ -73,13 +73,14 @@ class KeptRuns:
             if slot in self._slots:
                 return False
             self._slots[slot] = None
-        self._live[run.id] = run
-        self._packed[run.id] = None
-        history = self._histories.setdefault(run.task_id, run.id)
+        run_id = run.id
+        self._live[run_id] = run
+        self._packed[run_id] = None
+        history = self._histories.setdefault(run.task_id, run_id)
         if isinstance(history, dict):
-            history[run.id] = None
-        elif history != run.id:
-            self._histories[run.task_id] = {history: None, run.id: None}
+            history[run_id] = None
+        elif history != run_id:
+            self._histories[run.task_id] = {history: None, run_id: None}
         return True
 
     def pack(self, run: RunRecord) -> None:

@@ -15,7 +15,7 @@ from itertools import count
 
 from tickwork.model.definition import Definition
 from tickwork.model.locks import LockRecord
-from tickwork.model.policies import TERMINAL, RunState
+from tickwork.model.policies import TERMINAL, RunState, ScheduleState
 from tickwork.model.records import NodeRecord, RunRecord, TaskRecord
 from tickwork.model.steps import Eligibility, LeaseRequest
 from tickwork.stores.shelves.due import DueTimes
@@ -23,6 +23,9 @@ from tickwork.stores.shelves.runs import KeptRuns
 
 __all__ = ["Shelves", "available_of", "place_of"]
 
+
+# Looked up for each task; see `tickwork.model.records`.
+_SCHEDULED = ScheduleState.SCHEDULED
 
 _CROWD = 1_000
 _Entry = tuple[int, int, str]
@@ -372,7 +375,7 @@ def place_of(run: RunRecord) -> tuple[int, int]:
 def _is_eligible(task: TaskRecord, eligibility: Eligibility) -> bool:
     definition = task.definition
     return (
-        task.wake_us is not None
+        (task.state is _SCHEDULED or task.wake_us is not None)
         and isinstance(definition, Definition)
         and definition.executor in eligibility.executors
         and definition.function not in eligibility.without_functions
