@@ -347,7 +347,8 @@ class Holding:
                     self._retries.append(_Retry(cast("GivenBack", entry), held, outcome))
 
     def _due_marks(self, now_us: int) -> list[Held]:
-        if not self._unmarked:
+        next_us = self.next_mark_us()
+        if next_us is None or now_us < next_us:
             return []
         due: list[Held] = []
         over = {each.finished.run_id for each in self._conclusions}
