@@ -181,6 +181,21 @@ def test_a_run_alone_is_submitted_and_hinted_at_by_one_statement(
     assert [each.run.id for each in bench.lease().leased] == ["1"]
 
 
+def test_a_child_process_is_told_from_its_parent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hints, "pause_s", 0.0)
+    bench = site.bench()
+    hints = bench.store._session.database.hints  # type: ignore[attr-defined]  # noqa: SLF001
+    bench.submit()
+    # As a child process does, which has the same store.
+    hints.forsake()
+    bench.submit()
+    site.ear.execute("SELECT 1")
+    senders = [each.payload for each in site.ear.notifies(timeout=0)]
+    assert len(set(senders)) == len(senders) == 2
+
+
 def test_many_hints_become_few_and_the_last_is_sent(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

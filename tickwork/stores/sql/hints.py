@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Insert, Select, func, literal_column, select, text
+from sqlalchemy import Connection, Insert, Select, bindparam, func, literal_column, select, text
 
 from tickwork.errors import StoreError
 
@@ -50,9 +50,12 @@ class Hints:
         return True
 
     def telling(self, one: Insert) -> Select[Any]:
-        """Return a statement that inserts a row and sends a hint, for whoever has the turn."""
+        """Return a statement that inserts a row and sends a hint of `sender`.
+
+        For whoever has the turn.
+        """
         inserted = one.returning(literal_column("1")).cte("inserted")
-        return select(func.pg_notify(self.channel, self.sender)).select_from(inserted)
+        return select(func.pg_notify(self.channel, bindparam("sender"))).select_from(inserted)
 
     def takes_turn(self) -> bool:
         """Return whether it is time for a hint; then the caller has to send one."""

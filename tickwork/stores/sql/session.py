@@ -120,7 +120,8 @@ class Session:
         statement = self.once(("alone", table.name, *columns), make)
         # Not to be read, but without a way to the server to begin, and one to commit.
         with self.database.reading() as connection:
-            connection.execute(statement, dict(zip(names, row, strict=True)))
+            given = dict(zip(names, row, strict=True))
+            connection.execute(statement, {**given, "sender": hints.sender})
         return True
 
     def living(self) -> Select[Any]:
