@@ -50,12 +50,16 @@ _OF_FAILING = frozenset({"tasks_pkey", "ix_tasks_streak", "ix_runs_unusual", "ix
 
 
 class Listing(NamedTuple):
-    """A question, how many it finds, how SQLite goes about it, and the indexes of PostgreSQL."""
+    """A question, how many it finds, how SQLite goes about it, and the indexes of PostgreSQL.
+
+    Where two ways cost as little, it is a matter of what `ANALYZE` came across which one it goes.
+    """
 
     look: Callable[[Bench], object]
     found: int
     plan: tuple[str, ...]
     indexes: frozenset[str]
+    or_indexes: frozenset[str] | None = None
 
 
 def how_many(found: object) -> int:
@@ -119,6 +123,7 @@ LISTINGS: dict[str, Listing] = {
         2,
         ("SEARCH tickwork_runs USING INDEX tickwork_ix_runs_history (task_id=?)",),
         _OF_UNUSUAL,
+        or_indexes=frozenset({"ix_runs_history"}),
     ),
     "suspects": Listing(
         _runs(suspect=True),
