@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -134,11 +133,19 @@ class Gated:
         for _ in range(_TRIES):
             worker.signal(signal.SIGSTOP)
             until(worker.stands, 10, "it stands still")
-            with suppress(StoreUnavailableError):
-                cast("Locking", self._store).acquire_lock(LockRequest("probe", uuid4().hex, 1))
+            if self._others_write():
                 return
             worker.signal(signal.SIGCONT)
+            # Not stopped again before it is out of what it was writing.
+            until(self._others_write, _PATIENCE_S, "others write again")
         raise AssertionError(f"{worker.name} does nothing but write")
+
+    def _others_write(self) -> bool:
+        try:
+            cast("Locking", self._store).acquire_lock(LockRequest("probe", uuid4().hex, 1))
+        except StoreUnavailableError:
+            return False
+        return True
 
     def stop(self, workers: Sequence[Worker]) -> None:
         """Stop workers cleanly, and wait for their end."""
