@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from tickwork.cli.desk import Desk, desk
 from tickwork.cli.failures import FAILED
+from tickwork.cli.interrupts import Interrupts
 from tickwork.cli.terminal import Terminal, terminal_of
 from tickwork.errors import StoreUnavailableError
 from tickwork.model.policies import RunState
@@ -28,8 +28,9 @@ def follow_log(
 ) -> None:
     """Print what a run has logged, and what it logs until it is over; Ctrl-C ends it before."""
     terminal = terminal_of(context)
-    with desk(where, terminal.clock) as it:
-        last = _follow(terminal, it, run_id, interval, as_json=as_json)
+    with Interrupts() as interrupts, desk(where, terminal.clock) as it:
+        logs = _logs(it, run_id, lambda: interrupts.wait(interval))
+        last = _follow(terminal, logs, as_json=as_json)
     if not as_json:
         typer.echo(f"Run {run_id} is {last.value}.", err=True)
     if last is not RunState.COMPLETED:
@@ -48,12 +49,10 @@ def added(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
     return now
 
 
-def _follow(
-    terminal: Terminal, it: Desk, run_id: str, interval: float, *, as_json: bool
-) -> RunState:
+def _follow(terminal: Terminal, logs: Iterator[RunLog], *, as_json: bool) -> RunState:
     """Print until the run is over; return how it ended."""
     shown: list[str] = []
-    for log in _logs(it, run_id, interval):
+    for log in logs:
         new = list(added(shown, log.lines))
         shown = log.lines
         if as_json and (new or log.over):
@@ -65,7 +64,7 @@ def _follow(
     return log.status
 
 
-def _logs(it: Desk, run_id: str, interval: float) -> Iterator[RunLog]:
+def _logs(it: Desk, run_id: str, wait: Callable[[], None]) -> Iterator[RunLog]:
     """Yield the log of a run again and again, the last time when the run is over."""
     log = it.ask.get_log(run_id)
     reached = True
@@ -74,7 +73,7 @@ def _logs(it: Desk, run_id: str, interval: float) -> Iterator[RunLog]:
             yield log
         if log.over:
             return
-        threading.Event().wait(interval)
+        wait()
         try:
             log = it.ask.get_log(run_id)
             reached = True

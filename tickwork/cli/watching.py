@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,6 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from tickwork.cli.desk import Desk, desk, gathered
+from tickwork.cli.interrupts import Interrupts
 from tickwork.cli.moments import moment_text, relative_text, seconds_text
 from tickwork.cli.options import Where
 from tickwork.cli.single_runs import progress_text
@@ -63,8 +63,13 @@ def _live(terminal: Terminal, it: Desk, interval: float) -> None:
     from rich.live import Live
 
     screen = Live(console=terminal.console(), screen=True, auto_refresh=False)
-    with suppress(KeyboardInterrupt), _keys() as pressed, screen as live:
-        while True:
+    with (
+        suppress(KeyboardInterrupt),
+        Interrupts() as interrupts,
+        _keys(interrupts.wait) as pressed,
+        screen as live,
+    ):
+        while not interrupts.pressed:
             live.update(_drawn(terminal, it), refresh=True)
             if pressed(interval) == "q":
                 return
@@ -200,10 +205,15 @@ def _line(text: str) -> str:
 
 
 @contextmanager
-def _keys() -> Iterator[Callable[[float], str]]:
+def _keys(wait: Callable[[float], None]) -> Iterator[Callable[[float], str]]:
     """Read keys as they are pressed, for the time of a block; "" after so many seconds."""
     if sys.platform == "win32" or not sys.stdin.isatty():
-        yield _wait  # Ctrl-C ends it
+
+        def waited(seconds: float) -> str:
+            wait(seconds)
+            return ""
+
+        yield waited  # Ctrl-C ends it
         return
     import select
     import termios
@@ -220,8 +230,3 @@ def _keys() -> Iterator[Callable[[float], str]]:
         yield pressed
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-def _wait(seconds: float) -> str:
-    threading.Event().wait(seconds)
-    return ""
