@@ -9,10 +9,13 @@ from math import isfinite
 
 from tickwork.errors import InvalidInputError
 
-__all__ = ["SECOND", "from_us", "read_seconds", "to_us", "us_of"]
+__all__ = ["NEVER_US", "SECOND", "from_us", "read_seconds", "to_us", "us_of"]
 
 SECOND = 1_000_000
 """One second, in microseconds."""
+
+NEVER_US = 1 << 63
+"""An instant after all others."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S = 86_400

@@ -49,6 +49,7 @@ class Endings:
         self._order = count()
         self._requests: deque[tuple[str, str]] = deque()
         self._asked_at_us = 0
+        self._asks_us: int | None = None
 
     def request(self, run_id: str, why: str) -> None:
         """Have a run ended that is under way here, if it is; from any thread."""
@@ -73,6 +74,10 @@ class Endings:
         """Return when there is something to do."""
         return self._deadlines[0][0] if self._deadlines else None
 
+    def asks_us(self) -> int | None:
+        """Return when to ask the store again, where it was too early to."""
+        return self._asks_us
+
     def keep(self, now_us: int) -> None:
         """End what is to be ended by now; touches no store."""
         while self._requests:
@@ -83,11 +88,17 @@ class Endings:
     def ask(self, node_id: str, now_us: int) -> None:
         """Ask the store now and then whose end others have asked for, and end them.
 
-        What has just begun is asked for half a second later: most of it is over by then.
+        Not within half a second of when nothing was under way: most that began then is over soon.
         """
+        if self._store is None:
+            return
+        self._asks_us = None
         if not self._holding.held:
             self._asked_at_us = now_us
-        elif self._store is not None and not 0 <= now_us - self._asked_at_us < _ASKED_EVERY_US:
+        elif 0 <= now_us - self._asked_at_us < _ASKED_EVERY_US:
+            # Somebody's asking may be what this tick was woken for.
+            self._asks_us = self._asked_at_us + _ASKED_EVERY_US
+        else:
             self._asked_at_us = now_us
             for run_id in self._store.asked(node_id):
                 self._cancel(run_id, "cancelled", now_us)

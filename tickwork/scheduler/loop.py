@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from tickwork.errors import LeaseLostError, StoreError
 from tickwork.interfaces import Store
 from tickwork.model.events import StoreFailed, StoreRecovered
-from tickwork.model.instants import SECOND
+from tickwork.model.instants import NEVER_US, SECOND
 from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.model.steps import RecoverRequest
@@ -44,10 +44,7 @@ if TYPE_CHECKING:
     from tickwork.scheduler.elections import Elections
     from tickwork.scheduler.turns import Turn
 
-__all__ = ["NEVER_US", "LoopSettings", "StoreLoop"]
-
-NEVER_US = 1 << 63
-"""An instant after all others."""
+__all__ = ["LoopSettings", "StoreLoop"]
 
 logger = logging.getLogger("tickwork.loop")
 
@@ -310,7 +307,7 @@ class StoreLoop:
             looks = self.store.persistent or self._turn is not None
             if looks and self.active and not self.draining:
                 candidates.append(now_us + settings.poll_us)
-            candidates.append(self._histories.next_us())
+            candidates += [self._histories.next_us(), self._endings.asks_us()]
         known = [each for each in candidates if each is not None]
         return max(now_us, min(known)) if known else None
 

@@ -21,7 +21,7 @@ from tickwork.interfaces import (
     Store,
     Watching,
 )
-from tickwork.model.instants import SECOND
+from tickwork.model.instants import NEVER_US, SECOND
 from tickwork.model.jobs import Job
 from tickwork.model.records import NodeRecord
 from tickwork.scheduler.announcing import Announcer
@@ -29,7 +29,7 @@ from tickwork.scheduler.awaiting import Awaited
 from tickwork.scheduler.held import Held
 from tickwork.scheduler.ids import RunIds
 from tickwork.scheduler.listeners import Listeners
-from tickwork.scheduler.loop import NEVER_US, LoopSettings, StoreLoop
+from tickwork.scheduler.loop import LoopSettings, StoreLoop
 from tickwork.scheduler.outcomes import dispatcher
 from tickwork.scheduler.registry import FunctionRegistry
 from tickwork.scheduler.sharing import Shares

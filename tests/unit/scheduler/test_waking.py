@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from tests.unit.scheduler import jobs
-from tests.unit.scheduler.conftest import Home
+from tests.unit.scheduler.conftest import Home, tick
 from tickwork import Scheduler
-from tickwork.scheduler.loop import NEVER_US, StoreLoop
+from tickwork.model.instants import NEVER_US, SECOND
+from tickwork.scheduler.loop import StoreLoop
 
-MINUTE_US = 60_000_000
+MINUTE_US = 60 * SECOND
 _IN_A_MINUTE: dict[str, Any] = {"trigger": "interval", "minutes": 1}
 
 
@@ -84,3 +85,18 @@ def test_a_run_at_the_start_is_looked_at_at_once(home: Home) -> None:
     loop = waiting(scheduler)
     scheduler.add_task(jobs.note, run_on_startup=True, **_IN_A_MINUTE)
     assert loop.wake.is_set()
+
+
+def test_a_loop_that_was_too_early_to_ask_for_ends_comes_back_for_it(home: Home) -> None:
+    scheduler = home.start()
+    loop = waiting(scheduler)
+    endings = loop._endings  # noqa: SLF001  what a thread would go by
+    scheduler.add_task(jobs.forever)
+    begun_us = loop.clock.now_us()
+    tick(scheduler)
+    assert endings.asks_us() is None
+    tick(scheduler)
+    assert endings.asks_us() == begun_us + SECOND // 2
+    home.clock.advance(seconds=0.5)
+    tick(scheduler)
+    assert endings.asks_us() is None
