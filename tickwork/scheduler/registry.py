@@ -98,11 +98,16 @@ class Exclusions:
         return {reference: reason for reference, (_, reason) in self._functions.items()}
 
     def forgive(self) -> bool:
-        """Try everything again, and return whether that is anything: something has changed here."""
+        """Try everything again, as something has changed here; return whether that is anything.
+
+        From any thread.
+        """
+        found = False
         for each in (self._functions, self._tasks):
-            for name, (_, reason) in each.items():
+            for name, (until_us, reason) in list(each.items()):
+                found |= until_us > 0
                 each[name] = (0, reason)
-        return bool(self._functions or self._tasks)
+        return found
 
     def eligibility(
         self, executors: frozenset[str], now_us: int, *, leasing: bool = False

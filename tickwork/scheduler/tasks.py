@@ -15,6 +15,7 @@ from tickwork.model.events import (
     TaskRemoved,
     TaskResumed,
 )
+from tickwork.model.instants import NEVER_US
 from tickwork.model.policies import ScheduleState, Source
 from tickwork.model.steps import TaskQuery
 from tickwork.scheduler.gates import GATES, check_seconds
@@ -113,7 +114,7 @@ class SchedulerTasks(SchedulerRuns):
             if isinstance(each, Task):
                 given = {"fn": each.fn, "trigger": each.trigger, **each.options}
             else:
-                given = each
+                given = each if type(each) is dict else dict(each)
             if given.get("fn") is None:
                 raise TaskConfigurationError(f"{each!r} has no function: set fn=")
             declared.append(declare(given))
@@ -195,8 +196,8 @@ class SchedulerTasks(SchedulerRuns):
         runtime = self._runtime
         if added.changes:
             self._wake([store])
-        elif runtime is not None and added.due_us is not None:
-            runtime.loops[store].look_at(added.due_us)
+        elif runtime is not None:
+            runtime.loops[store].look_at(NEVER_US if added.due_us is None else added.due_us)
 
     def _run_once_at_start(self, store: str, task_id: str) -> None:
         """Run a task that is declared after the start, if it hasn't run at this start yet."""

@@ -202,6 +202,9 @@ def test_of_many_tasks_none_is_added_if_one_is_refused(home: Home) -> None:
     with pytest.raises(TaskConfigurationError, match="set fn="):
         scheduler.add_tasks([{**fresh, "id": "a"}, {"every": "2m"}])
     assert [task.id for task in scheduler.get_tasks()] == ["taken"]
+    # Whatever makes a mapping is one.
+    items: Any = {**fresh, "id": "b"}.items()
+    assert [task.id for task in scheduler.add_tasks([items])] == ["b"]
 
 
 # --- kinds of functions -------------------------------------------------------------------------

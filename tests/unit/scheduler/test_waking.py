@@ -76,8 +76,12 @@ def test_what_could_not_be_executed_is_tried_again_at_once(home: Home) -> None:
     scheduler = home.start()
     loop = waiting(scheduler)
     loop._exclusions.add_function("shop:gone", "it is gone", loop.clock.now_us())  # noqa: SLF001
-    scheduler.add_task(jobs.note, **_IN_A_MINUTE)
+    scheduler.add_task(jobs.note, "shutdown")
     assert loop.wake.is_set()
+    # Once: what is known of it is only why.
+    loop.wake.clear()
+    scheduler.add_task(jobs.note, id="another", **_IN_A_MINUTE)
+    assert not loop.wake.is_set()
 
 
 def test_a_run_at_the_start_is_looked_at_at_once(home: Home) -> None:
