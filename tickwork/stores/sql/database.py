@@ -120,7 +120,7 @@ class Database:
         except IntegrityError:
             # Two inserted the same key; whoever called knows what that means.
             raise
-        except (DataError, UnicodeError, OverflowError) as error:
+        except (DataError, UnicodeError) as error:
             reason = getattr(error, "orig", error)
             raise InvalidInputError(f"the database doesn't take a value: {reason}") from error
         except DBAPIError as error:

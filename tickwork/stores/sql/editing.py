@@ -52,9 +52,10 @@ def put(
 
 
 class _Added(Sequence[Edited]):
-    """The answers about new tasks, each made when somebody asks for it, as hardly anybody does.
+    """The answers about new tasks, each made when it is looked at, and gone then.
 
-    What was given is a copy of what is kept.
+    Kept, they would be gone through by the garbage collector. What was given is a copy of what is
+    stored.
     """
 
     __slots__ = ("_tasks",)

@@ -13,6 +13,7 @@ ones while later ones are still being made.
 
 import json
 import sqlite3
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -38,6 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from tickwork.errors import InvalidInputError
 from tickwork.stores.sql.backends import Backend
 
 __all__ = ["ManyInserts", "ManyUpdates", "New"]
@@ -197,8 +199,8 @@ class _Copied:
         preparer = connection.dialect.identifier_preparer
         names = ", ".join(preparer.quote(name) for name in columns)
         self._text = f"COPY {preparer.format_table(table)} ({names}) FROM STDIN (FORMAT BINARY)"
-        # Said to the driver, since the server converts nothing. (An int4 that is too large would be
-        # cut off unsaid: those are numbers of attempts.)
+        # Said to the driver, since the server converts nothing. (It may cut off an int4 that is too
+        # large: those are numbers of attempts.)
         self._types = [_TYPES.get(type(table.c[name].type), "text") for name in columns]
 
     def execute(self, connection: Connection, rows: Iterable[Row]) -> None:
@@ -208,13 +210,20 @@ class _Copied:
             with driver.cursor() as cursor, cursor.copy(self._text) as copy:  # type: ignore[attr-defined]  # psycopg's
                 copy.set_types(self._types)
                 for row in rows:
-                    copy.write_row(row)
+                    _write(copy, row)
         except dialect.loaded_dbapi.Error as error:
             # What SQLAlchemy does for statements that go through it.
             if dialect.is_disconnect(error, driver, None):
                 connection.invalidate(error)
             kind = dialect.loaded_dbapi.Error
             raise DBAPIError.instance(self._text, None, error, kind, dialect=dialect) from error
+
+
+def _write(copy: Any, row: Row) -> None:
+    try:
+        copy.write_row(row)
+    except (OverflowError, TypeError, struct.error) as error:
+        raise InvalidInputError(f"the database doesn't take a value: {error}") from error
 
 
 def _execute(
