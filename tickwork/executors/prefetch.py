@@ -2,10 +2,10 @@
 
 At first many may: a burst of short jobs is leased in as few steps of the store as possible then.
 That they are short is seen soon, for nothing waits where the workers keep up. While jobs wait, the
-queue is looked at every 50 ms. Where one waited from one look to the next, the workers were busy
-all the time: as many jobs as they began in it may wait from now on, none if these are long. What
-the workers won't begin within four such spans is too much already, and goes back to the store,
-where other nodes may be idle.
+queue is looked at every 50 ms or a little later. Where one waited from one look to the next, the
+workers were busy all the time: as many jobs as they began in 50 ms may wait from now on, none if
+these are long. What the workers won't begin within four such spans is too much already, and goes
+back to the store, where other nodes may be idle.
 
 The queue grows again (fourfold, up to 1,000) when a worker that has done a job of the last batch
 finds no more within moments, and more had been wanted: then the workers wait for the next batch,
