@@ -17,6 +17,7 @@ from tickwork.stores.sql import SQLStore
 from tickwork.stores.sql.hints import Hints
 from tickwork.testing.store_contract import Bench
 from tickwork.testing.store_contract.bench import (
+    EXECUTOR,
     LEASE_US,
     NODE,
     T0,
@@ -179,6 +180,43 @@ def test_a_run_alone_is_submitted_and_hinted_at_by_one_statement(
     bench.submit(id="1")
     assert site.heard() == 0
     assert [each.run.id for each in bench.lease().leased] == ["1"]
+
+
+def test_what_a_hint_is_about_is_leased_by_one_statement(site: Site) -> None:
+    bench, other = site.bench(), site.bench()
+    bench.register(NODE)
+    assert isinstance(bench.store, SQLStore)
+    woken = threading.Event()
+    watching(bench, woken.set)
+    until(woken.is_set, "it listens")
+    woken.clear()
+    other.submit(id="low", rank=5, available_us=T0 - 1)
+    until(woken.is_set, "it hears of the run")
+    other.submit(id="high")
+    with statements(bench.store) as sent:
+        leased = [each.run for each in bench.lease().leased]
+    assert [each.id for each in leased] == ["high", "low"]
+    [(leasing, _)] = sent
+    assert leasing.startswith("WITH waiting AS")
+    assert leased == [bench.run("high"), bench.run("low")]
+    # Without a hint it looks first.
+    other.submit(id="more")
+    bench.store._session.database.hints.were_heard()  # type: ignore[union-attr]  # noqa: SLF001
+    with statements(bench.store) as sent:
+        assert [each.run.id for each in bench.lease().leased] == ["more"]
+    assert sent[0][0].startswith("SELECT")
+
+
+def test_more_runs_than_places_are_left_to_their_priorities(site: Site) -> None:
+    bench = site.bench()
+    bench.register(NODE)
+    hints = bench.store._session.database.hints  # type: ignore[attr-defined]  # noqa: SLF001
+    for number in range(3):
+        bench.submit(id=f"{number}", rank=-number)
+    hints.hear()
+    assert [each.run.id for each in bench.lease(capacity={EXECUTOR: 2}).leased] == ["2", "1"]
+    hints.hear()
+    assert [each.run.id for each in bench.lease(capacity={EXECUTOR: 2}).leased] == ["0"]
 
 
 def test_a_child_process_is_told_from_its_parent(

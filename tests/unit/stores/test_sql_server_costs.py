@@ -91,7 +91,7 @@ def explained(engine: Engine) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
     with engine.connect() as connection:
         for statement, parameters in sent:
-            if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT")):
+            if statement.startswith(("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")):
                 each = parameters[0] if isinstance(parameters, list) else parameters
                 rows = connection.exec_driver_sql(f"EXPLAIN {statement}", each)
                 found.append("\n".join(row[0] for row in rows))
@@ -156,6 +156,21 @@ def test_planning_leasing_and_finishing_use_indexes(crowd: Crowd) -> None:
     crowd.check(plans)
     due = next(plan for plan in plans if f"{crowd.prefix}ix_tasks_due" in plan)
     assert "Sort" not in due, due
+
+
+def test_what_a_hint_is_about_is_found_through_indexes(crowd: Crowd) -> None:
+    bench = crowd.bench
+    run = bench.submit()
+    hints = crowd.store._session.database.hints  # noqa: SLF001
+    assert hints is not None
+    hints.hear()
+    with explained(crowd.engine) as plans:
+        [leased] = bench.lease().leased
+    assert leased.run.id == run.id
+    crowd.check(plans)
+    [plan] = plans
+    assert f"{crowd.prefix}ix_tasks" not in plan
+    bench.finish(finished(leased.run))
 
 
 def test_histories_are_found_through_an_index(crowd: Crowd) -> None:

@@ -38,6 +38,7 @@ class Hints:
         self._write = write
         self._lock = threading.Lock()
         self._sending = threading.Lock()
+        self._heard = threading.Event()
         self._free_at = 0.0
         self._owed = False
         self._timer: threading.Timer | None = None
@@ -65,6 +66,16 @@ class Hints:
                 return False
             self._free_at = now + self.pause_s
             return True
+
+    def hear(self) -> None:
+        """Note a hint of somebody else."""
+        self._heard.set()
+
+    def were_heard(self) -> bool:
+        """Return whether there were hints of others since this was asked last."""
+        heard = self._heard.is_set()
+        self._heard.clear()
+        return heard
 
     def owe(self) -> None:
         """Send a hint soon, about a transaction that is over."""
@@ -106,6 +117,7 @@ class Hints:
         """Owe nothing: it is the parent's of this process to send."""
         self._lock = threading.Lock()
         self._sending = threading.Lock()
+        self._heard = threading.Event()
         self._owed = False
         self._timer = None
         self.sender = uuid4().hex

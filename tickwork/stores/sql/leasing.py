@@ -1,7 +1,8 @@
 """Leasing in SQL.
 
 It looks first, without locks, whether there is anything to do. Then one transaction locks the runs
-that come first, passing over those that another node works on, and writes the leases.
+that come first, passing over those that another node works on, and writes the leases. Of a hint
+that was just heard, the `few` runs that it is about are leased at once.
 
 First comes the lowest rank, of it what has been available longest. An index in that order also
 holds what will be available later, and an index by time what comes later in rank; to read none of
@@ -12,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -26,19 +26,24 @@ from sqlalchemy import (
 )
 
 from tickwork.errors import UnreadableRecordError
-from tickwork.model.policies import RunState
 from tickwork.model.records import Leased
 from tickwork.model.steps import UNREADABLE_AGAIN_US, Deferral, LeaseReply, LeaseRequest
+from tickwork.stores.sql.few import lease_few
 from tickwork.stores.sql.many import New
 from tickwork.stores.sql.orphans import end_orphans
 from tickwork.stores.sql.rows import run_of
-from tickwork.stores.sql.session import Session, chunks, eligible, named
+from tickwork.stores.sql.session import Session, chunks, leasable, named
 
 __all__ = ["lease"]
 
 
 def lease(session: Session, request: LeaseRequest) -> LeaseReply:
     """Do a store's `lease`."""
+    hints = session.database.hints
+    if hints is not None and hints.were_heard():
+        leased = lease_few(session, request)
+        if leased:
+            return LeaseReply(leased)
     next_us = _next_available(session, request)
     if next_us is None or next_us > request.now_us:
         return LeaseReply(next_us=next_us)
@@ -60,7 +65,7 @@ def _next_available(session: Session, request: LeaseRequest) -> int | None:
     runs = session.tables.runs
 
     def first() -> Select[Any]:
-        eligible = runs.c.available_us.is_not(None), _leasable(session, request)
+        eligible = runs.c.available_us.is_not(None), leasable(session, request.eligibility)
         found = select(runs.c.available_us).where(*eligible)
         if not request.suspects:
             found = found.where(runs.c.suspect.is_(False))
@@ -69,12 +74,6 @@ def _next_available(session: Session, request: LeaseRequest) -> int | None:
     with session.database.reading() as connection:
         of = request.eligibility, request.suspects
         return connection.execute(session.latest("next available", of, first)).scalar()
-
-
-def _leasable(session: Session, request: LeaseRequest) -> ColumnElement[bool]:
-    runs = session.tables.runs
-    pending = runs.c.state == RunState.PENDING.value
-    return eligible(session, runs, request.eligibility, state=pending, task_id="task_id")
 
 
 class _Ranks(NamedTuple):
@@ -213,7 +212,7 @@ class _Leasing:
             .where(
                 runs.c.available_us <= bindparam("b_now_us"),
                 runs.c.node.is_(None),
-                _leasable(session, request),
+                leasable(session, request.eligibility),
                 definition.is_not(None),
             )
             .with_for_update(skip_locked=True)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from tickwork.errors import LeaseLostError
 from tickwork.interfaces import StoreEnvironment
+from tickwork.model.policies import RunState
 from tickwork.model.records import TaskRecord
 from tickwork.model.steps import Eligibility, PlannedRun
 from tickwork.stores.sql.database import Database
@@ -33,7 +34,7 @@ from tickwork.stores.sql.many import ManyInserts, ManyUpdates, New
 from tickwork.stores.sql.rows import NEW_TASK, RUN, new_task_rows, task_row
 from tickwork.stores.sql.schema import Tables
 
-__all__ = ["CHUNK", "Session", "chunks", "eligible", "met_by_most", "named"]
+__all__ = ["CHUNK", "Session", "chunks", "eligible", "leasable", "met_by_most", "named"]
 
 _Item = TypeVar("_Item")
 
@@ -243,6 +244,13 @@ def eligible(
         tasks = named(session, "tasks", eligibility.without_tasks)
         conditions.append(table.c[task_id].not_in(tasks))
     return met_by_most(*conditions)
+
+
+def leasable(session: Session, eligibility: Eligibility) -> ColumnElement[bool]:
+    """Return the condition under which a node can execute a run."""
+    runs = session.tables.runs
+    pending = runs.c.state == RunState.PENDING.value
+    return eligible(session, runs, eligibility, state=pending, task_id="task_id")
 
 
 def met_by_most(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

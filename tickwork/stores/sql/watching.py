@@ -92,4 +92,5 @@ class Watcher:
                 senders = [each.payload for each in connection.notifies(timeout=0)]
                 # What is ours we know.
                 if any(sender != self._hints.sender for sender in senders):
+                    self._hints.hear()
                     self._wake()
