@@ -6,6 +6,7 @@ Its text stands in `page.md`.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.bounds import bounds
 from bench.charts import Bar, Block, chart
 from bench.group import Group
 from bench.judging import NOT_PEERS, Results, verdict, wanted
@@ -28,7 +29,11 @@ def write_page(run: Saved, docs: Path) -> None:
         (images / f"bench-{name}.svg").write_text(chart(title, blocks), encoding="utf-8")
         charts += f"\n## {title}\n\n![{title}](images/bench-{name}.svg)\n"
     text = _TEXT.read_text(encoding="utf-8").format(
-        course=run.course, facts=facts, charts=charts, targets="\n".join(_targets(run))
+        course=run.course,
+        facts=facts,
+        charts=charts,
+        targets="\n".join(_targets(run)),
+        bounds="\n".join(bounds(run)),
     )
     (docs / "benchmarks.md").write_text(text, encoding="utf-8")
 
