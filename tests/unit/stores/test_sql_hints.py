@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from tests.servers.process import until
 from tests.servers.tables import EmptyTables
 from tests.unit.stores.test_sql_costs import statements
+from tickwork.errors import LeaseLostError
 from tickwork.interfaces import Watching
 from tickwork.stores.sql import SQLStore
 from tickwork.stores.sql.hints import Hints
@@ -20,6 +21,7 @@ from tickwork.testing.store_contract.bench import (
     EXECUTOR,
     LEASE_US,
     NODE,
+    OTHER,
     T0,
     finished,
     given_back,
@@ -205,6 +207,37 @@ def test_what_a_hint_is_about_is_leased_by_one_statement(site: Site) -> None:
     with statements(bench.store) as sent:
         assert [each.run.id for each in bench.lease().leased] == ["more"]
     assert sent[0][0].startswith("SELECT")
+
+
+def test_a_hint_of_nothing_writes_nothing(site: Site) -> None:
+    bench = site.bench()
+    bench.register(NODE)
+    hints = bench.store._session.database.hints  # type: ignore[attr-defined]  # noqa: SLF001
+    who_locked = f"SELECT xmax::text FROM {site.prefix}nodes"  # noqa: S608
+    with site.driver() as driver:
+        before = driver.execute(who_locked).fetchall()
+        hints.hear()
+        assert bench.lease().leased == ()
+        assert driver.execute(who_locked).fetchall() == before
+        bench.submit()
+        hints.hear()
+        assert len(bench.lease().leased) == 1
+        assert driver.execute(who_locked).fetchall() != before
+
+
+def test_who_hears_a_hint_and_is_dead_leases_nothing(site: Site) -> None:
+    bench = site.bench()
+    bench.register(NODE)
+    hints = bench.store._session.database.hints  # type: ignore[attr-defined]  # noqa: SLF001
+    run = bench.submit()
+    bench.now_us += LEASE_US
+    bench.recover(node=OTHER)
+    hints.hear()
+    with pytest.raises(LeaseLostError):
+        bench.lease()
+    assert bench.run(run).node is None
+    hints.hear()
+    assert [each.run.id for each in bench.lease(node=OTHER).leased] == [run.id]
 
 
 def test_more_runs_than_places_are_left_to_their_priorities(site: Site) -> None:

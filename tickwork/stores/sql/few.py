@@ -55,11 +55,9 @@ def _statement(session: Session, eligibility: Eligibility) -> Update:
     """Return what locks the runs that wait, and leases these where they are few and plain."""
     runs = session.tables.runs
     definition = session.definition_of_run()
-    alive = session.living().scalar_subquery()
     waiting = (
         select(*session.run, definition.label("executed"))
         .where(
-            alive.is_not(None),
             runs.c.available_us <= bindparam("b_now_us"),
             runs.c.node.is_(None),
             leasable(session, eligibility),
@@ -72,9 +70,12 @@ def _statement(session: Session, eligibility: Eligibility) -> Update:
     )
     count = select(func.count()).select_from(waiting).scalar_subquery()
     suspects = select(waiting.c.id).where(waiting.c.suspect).exists()
+    # Looked at in this order: the node is locked, which writes, only where there is something.
+    alive = session.living().scalar_subquery().is_not(None)
+    may = count.between(1, bindparam("b_places")), ~suspects, alive
     return (
         update(runs)
-        .where(runs.c.id == waiting.c.id, count <= bindparam("b_places"), ~suspects)
+        .where(runs.c.id == waiting.c.id, *may)
         .values(
             node=bindparam("b_node"),
             # For each run once it is locked: whoever had it before, had an earlier one.
