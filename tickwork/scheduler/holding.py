@@ -184,13 +184,13 @@ class Holding:
         for held in list(self.held.values()):
             if not held.started_us:
                 held.withdrawn = True
-                self._forget(held.run_id)
+                self._forget(held)
 
-    def _forget(self, run_id: str) -> None:
-        self.held.pop(run_id, None)
-        self._unmarked.pop(run_id, None)
-        self._noted.pop(run_id, None)
-        self._unlogged.pop(run_id, None)
+    def _forget(self, held: Held) -> None:
+        """Hold a run no more, unless a later attempt of it has been leased since."""
+        if self.held.get(held.run_id) is held:
+            for each in (self.held, self._unmarked, self._noted, self._unlogged):
+                each.pop(held.run_id, None)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -265,15 +265,19 @@ class Holding:
             self._conclusions = writing.conclusions + self._conclusions
             self._retries = writing.retries + self._retries
             self._given_back = writing.given_back + self._given_back
-            self._noted.update((held.run_id, held) for held in writing.noted)
+            for held in writing.noted:
+                self._noted.setdefault(held.run_id, held)
             raise
 
     def _written(self, writing: _Writing, rejected: frozenset[str]) -> None:
         for held in writing.marks:
             held.marked = True
-            self._unmarked.pop(held.run_id, None)
+            if self._unmarked.get(held.run_id) is held:
+                del self._unmarked[held.run_id]
         for back in writing.batch.given_back:
-            self._forget(back.run_id)
+            known = self.held.get(back.run_id)
+            if known is not None and known.fence == back.fence:
+                self._forget(known)
         self._conclude(writing.conclusions, rejected)
         for back, held, outcome in writing.retries:
             if back.run_id in rejected:
@@ -306,10 +310,12 @@ class Holding:
         held_runs, unmarked = self.held, self._unmarked
         quiet = self._announcer.is_quiet()
         for finished, held, outcome in conclusions:
-            unmarked.pop(finished.run_id, None)
-            lost = bool(rejected) and finished.run_id in rejected
-            if lost or not finished.lingers:
-                held_runs.pop(finished.run_id, None)
+            run_id = finished.run_id
+            lost = bool(rejected) and run_id in rejected
+            if held_runs.get(run_id) is held:
+                unmarked.pop(run_id, None)
+                if lost or not finished.lingers:
+                    del held_runs[run_id]
             if lost:
                 self._announcer.lease_lost(held)
                 continue
@@ -382,7 +388,7 @@ class Holding:
             self._unmarked.pop(held.run_id, None)
             if held.run_id in rejected:
                 self._announcer.lease_lost(held)
-                self._forget(held.run_id)
+                self._forget(held)
         return [held for held in runs if held.run_id not in rejected]
 
     def wind_up(self, unstarted: Iterable[Job], ended: Iterable[Job], now_us: int) -> list[str]:

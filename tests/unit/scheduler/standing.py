@@ -1,12 +1,13 @@
 """An executor that does nothing by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from typing import ClassVar
 
 from tickwork.executors.guard import attempt
 from tickwork.interfaces import ExecutorEnvironment, Leftover
-from tickwork.model.jobs import Job
+from tickwork.model.jobs import Job, Outcome, RunError
+from tickwork.model.policies import RunState
 
 __all__ = ["Standing"]
 
@@ -43,6 +44,17 @@ class Standing:
             now_us = self._environment.now_us()
             assert job.may_start(now_us)
             job.started_us = now_us
+
+    def end(self, errors: Mapping[str, RunError]) -> None:
+        """Report that what was started is over, with the errors of some tasks."""
+        queue, self.queue = self.queue, []
+        now_us = self._environment.now_us()
+        outcomes = []
+        for job in queue:
+            error = errors.get(job.task_id)
+            state = RunState.COMPLETED if error is None else RunState.FAILED
+            outcomes.append(Outcome(job, state, job.started_us, now_us, error=error))
+        self._environment.report(outcomes)
 
     def go(self) -> None:
         queue, self.queue = self.queue, []

@@ -12,8 +12,12 @@ from tests.unit.coordination.places import DEADLINE_S
 from tests.unit.scheduler import jobs
 from tests.unit.scheduler.standing import Standing
 from tickwork.events import RunCompleted, StoreFailed
-from tickwork.model.instants import to_us
-from tickwork.model.steps import Batch, PlanReply, PlanRequest
+from tickwork.model.instants import SECOND, to_us
+from tickwork.model.jobs import RunError
+from tickwork.model.records import NodeRecord
+from tickwork.model.steps import Batch, PlanReply, PlanRequest, RecoverRequest
+from tickwork.scheduler import planner
+from tickwork.scheduler.following import after_run
 from tickwork.scheduler.loop import LoopSettings
 from tickwork.stores.memory import MemoryStore
 from tickwork.testing import Fault, FaultyStore, ManualClock, SteppedScheduler
@@ -179,3 +183,27 @@ def test_both_may_fail_and_nothing_is_lost(site: Site) -> None:
     site.tick()
     assert site.states() == ["completed", "completed"]
     assert jobs.calls == [(), ()]
+
+
+@pytest.mark.parametrize("ids", [("ended", "failed"), ("failed", "ended")])
+def test_ends_that_come_too_late_concern_none_but_their_own_attempts(
+    site: Site, ids: tuple[str, str]
+) -> None:
+    for task_id in ids:
+        site.scheduler.add_task(jobs.note, id=task_id, delivery="at_least_once", retries=3)
+    site.tick()
+    site.standing.begin()
+    site.tick()
+    # It stands still; somebody else finds it dead, and takes its runs over.
+    site.clock.advance(seconds=60)
+    now_us = site.clock.now_us()
+    site.inner.beat(NodeRecord(id="other"), SECOND)
+    found = site.inner.recover(RecoverRequest("other", now_us, planner.take_over, after_run))
+    assert len(found.runs) == 2
+    # It goes on, and leases the first of them again while the ends of both attempts are written.
+    site.standing.end({"failed": RunError("OSError", "the disk is full", "")})
+    while any(run.status != "completed" for run in site.scheduler.get_runs()):
+        assert site.tick() is not None
+        site.standing.go()
+    assert [run.attempt for run in site.scheduler.get_runs()] == [2, 2]
+    assert site.inner.met
