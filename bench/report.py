@@ -52,7 +52,8 @@ _REMARKS = {
     "postgresql": "For everybody `fsync` and `synchronous_commit` are on.",
     "redis": (
         "For everybody the server appends each command to its log before it answers, and forces "
-        "the log to the disk each second (`appendonly yes`, `appendfsync everysec`)."
+        "the log to the disk each second (`appendonly yes`, `appendfsync everysec`). `recorded` is "
+        "a bare loop as on SQLite."
     ),
     "handover": (
         "`raw` is what the driver alone needs to insert and tell, and then to look, lock and write."

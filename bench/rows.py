@@ -70,6 +70,7 @@ _IN_THREADS = {"huey", "rq"}
 _LIMITS: Mapping[Kind, tuple[str, ...]] = {
     "memory": ("floor", "recorded"),
     "sqlite": ("recorded",),
+    "redis": ("recorded",),
 }
 """Who is no scheduler, and shows what one could reach at best in a burst."""
 

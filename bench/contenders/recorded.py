@@ -1,8 +1,8 @@
 """A bare loop that keeps a record of each run: what is due is noted, called, noted as over.
 
 It decides nothing, and nobody shares its store: what it does is the least that a scheduler with
-records does. In SQLite both notes are what `raw` writes, a thousand runs at a time, each half a
-transaction; in memory a record is a list.
+records does. In SQLite and Redis both notes are what `raw` writes, a thousand runs at a time, each
+half a transaction; in memory a record is a list.
 """
 
 # ruff: noqa: D102  what the methods do is said once, in `bench.contenders`
@@ -10,7 +10,7 @@ transaction; in memory a record is a list.
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from bench.contenders import THREADS, Function, Setup
-from bench.workloads.limits import SQLiteRuns
+from bench.workloads.limits import RedisRuns, SQLiteRuns
 
 __all__ = ["Recorded", "make"]
 
@@ -42,6 +42,9 @@ class _Book(Protocol):
 
 
 class _NoBook:
+    def __init__(self, _: str) -> None:
+        """Keep nothing."""
+
     def add(self, ids: Sequence[str]) -> None:
         """Write nothing."""
 
@@ -49,6 +52,13 @@ class _NoBook:
 
     def close(self) -> None:
         """Have nothing to close."""
+
+
+_BOOKS: Mapping[str, Callable[[str], _Book]] = {
+    "memory": _NoBook,
+    "sqlite": SQLiteRuns,
+    "redis": RedisRuns,
+}
 
 
 class Recorded:
@@ -68,7 +78,7 @@ class Recorded:
             self._loop = asyncio.get_running_loop()
         else:
             self._pool = ThreadPoolExecutor(THREADS)
-        self._book: _Book = SQLiteRuns(setup.place) if setup.store == "sqlite" else _NoBook()
+        self._book = _BOOKS[setup.store](setup.place)
 
     def add_once(self, function: Function, count: int, due: datetime) -> None:
         at = due.timestamp()

@@ -21,7 +21,7 @@ from bench.databases import libpq_address
 from bench.spec import Spec
 from bench.workloads.stage import fresh_store
 
-__all__ = ["SQLiteRuns", "measure"]
+__all__ = ["RedisRuns", "SQLiteRuns", "measure"]
 
 _THREADS = 20
 _BATCH = 1_000
@@ -117,7 +117,11 @@ class SQLiteRuns:
 
 
 def _sqlite(setup: Setup, count: int) -> dict[str, Any]:
-    with closing(SQLiteRuns(setup.place)) as runs:
+    return _as_written(SQLiteRuns(setup.place), count)
+
+
+def _as_written(written: "SQLiteRuns | RedisRuns", count: int) -> dict[str, Any]:
+    with closing(written) as runs:
         runs.add([id_ for ids in _batches(count) for id_ in ids])
 
         def batch(ids: list[str]) -> None:
@@ -170,23 +174,46 @@ def _by_copy(connection: Any, ids: list[str]) -> None:
         connection.commit()
 
 
+class RedisRuns:
+    """What is written of tasks and their runs, in a Redis of its own; each step atomic."""
+
+    def __init__(self, place: str) -> None:
+        import redis
+
+        self._client = redis.Redis.from_url(place)
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Add tasks."""
+        for begin in range(0, len(ids), _BATCH):
+            some = ids[begin : begin + _BATCH]
+            with self._client.pipeline() as pipeline:
+                pipeline.mset({f"raw:task:{id_}": _TEXT for id_ in some})
+                pipeline.zadd("raw:due", dict.fromkeys(some, 0))
+                pipeline.execute()
+
+    def begin(self, ids: Sequence[str]) -> None:
+        """Move tasks on, and add a run of each."""
+        with self._client.pipeline() as pipeline:
+            pipeline.zadd("raw:due", dict.fromkeys(ids, 1))
+            pipeline.mset({f"raw:task:{id_}": _TEXT for id_ in ids})
+            pipeline.mset({f"raw:run:{id_}": _TEXT for id_ in ids})
+            pipeline.execute()
+
+    def end(self, ids: Sequence[str]) -> None:
+        """End the runs, and count them on their tasks."""
+        with self._client.pipeline() as pipeline:
+            pipeline.mset({f"raw:run:{id_}": _TEXT for id_ in ids})
+            pipeline.zadd("raw:ended", dict.fromkeys(ids, 1))
+            pipeline.mset({f"raw:task:{id_}": _TEXT for id_ in ids})
+            pipeline.execute()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+
 def _redis(setup: Setup, count: int) -> dict[str, Any]:
-    import redis
-
-    with redis.Redis.from_url(setup.place) as client:
-
-        def batch(ids: list[str]) -> None:
-            with client.pipeline() as pipeline:
-                pipeline.zadd("raw:due", dict.fromkeys(ids, 1))
-                pipeline.mset({f"raw:task:{id_}": _TEXT for id_ in ids})
-                pipeline.mset({f"raw:run:{id_}": _TEXT for id_ in ids})
-                pipeline.execute()
-            with client.pipeline() as pipeline:
-                pipeline.mset({f"raw:run:{id_}": _TEXT for id_ in ids})
-                pipeline.zadd("raw:ended", dict.fromkeys(ids, 1))
-                pipeline.execute()
-
-        return {"per_s": _timed(count, batch)}
+    return _as_written(RedisRuns(setup.place), count)
 
 
 _LIMITS: Mapping[str, Callable[[Setup, int], dict[str, Any]]] = {
