@@ -20,7 +20,7 @@ __all__ = ["measure", "searched"]
 _WANTED_PERCENT = 99.0
 _FIRST: Mapping[Kind, Mapping[str, int]] = {
     "memory": {
-        "tickwork": 12_000,
+        "tickwork": 20_000,
         "apscheduler": 9_000,
         "asyncz": 4_000,
         "floor": 50_000,
