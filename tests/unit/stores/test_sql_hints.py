@@ -209,6 +209,24 @@ def test_what_a_hint_is_about_is_leased_by_one_statement(site: Site) -> None:
     assert sent[0][0].startswith("SELECT")
 
 
+def test_few_runs_of_which_one_is_unreadable_are_looked_at_one_by_one(site: Site) -> None:
+    bench = site.bench()
+    bench.register(NODE)
+    hints = bench.store._session.database.hints  # type: ignore[attr-defined]  # noqa: SLF001
+    bench.submit(id="odd", rank=3)
+    bench.submit(id="even", rank=5)
+    with site.driver() as driver:
+        runs = f'"{site.prefix}runs"'
+        driver.execute(f"UPDATE {runs} SET definition = 'odd' WHERE id = 'odd'")  # noqa: S608
+    hints.hear()
+    [leased] = bench.lease().leased
+    assert (leased.run.id, leased.run.attempt) == ("even", 1)
+    odd = bench.run("odd")
+    assert (odd.node, odd.attempt) == (None, 0)
+    assert odd.available_us is not None
+    assert odd.available_us > T0
+
+
 def test_a_hint_of_nothing_writes_nothing(site: Site) -> None:
     bench = site.bench()
     bench.register(NODE)

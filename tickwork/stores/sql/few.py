@@ -5,13 +5,16 @@ places for, priorities decide; where there is anything else to decide, or to exp
 `leasing`, too, which begins from the start.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Sequence, Update, bindparam, func, null, select, update
+from sqlalchemy import Row, Sequence, Update, bindparam, case, func, null, select, update
 
 from tickwork.errors import UnreadableRecordError
 from tickwork.model.records import Leased
 from tickwork.model.steps import Eligibility, LeaseRequest
+from tickwork.stores.sql.many import New
 from tickwork.stores.sql.rows import run_of
 from tickwork.stores.sql.session import Session, leasable
 
@@ -35,20 +38,42 @@ def lease_few(session: Session, request: LeaseRequest) -> list[Leased]:
         "b_places": places,
         "b_limit": places + 1,
     }
-    codec = session.environment.codec
-    leased = []
+    # Not to be read, but without a way to the server to begin, and one to commit.
+    with session.database.reading() as connection:
+        found = connection.execute(statement, named).all()
+    found = sorted(found, key=lambda row: (row.rank, row.available_us, row.id))
     try:
-        with session.database.writing() as connection:
-            found = connection.execute(statement, named).all()
-            for row in sorted(found, key=lambda row: (row.rank, row.available_us, row.id)):
-                definition = codec.decode(row.executed)
-                run = run_of(row, codec)
-                run.node, run.fence, run.available_us = request.node, row.its_fence, None
-                run.attempt += 1
-                leased.append(Leased(run, definition))
+        return [_leased(session, request.node, row) for row in found]
     except UnreadableRecordError:
+        # Who dies here has a lease that lapses.
+        _undo(session, found)
         return []
-    return leased
+
+
+def _leased(session: Session, node: str, row: Row[Any]) -> Leased:
+    codec = session.environment.codec
+    definition = codec.decode(row.executed)
+    run = run_of(row, codec)
+    run.node, run.fence, run.available_us = node, row.its_fence, None
+    run.attempt += 1
+    return Leased(run, definition)
+
+
+def _undo(session: Session, found: Iterable[Row[Any]]) -> None:
+    """Have runs wait as they did before they were leased."""
+    runs = session.tables.runs
+
+    def make(new: New) -> Update:
+        return (
+            update(runs)
+            .where(runs.c.id == new["its_id"], runs.c.fence == new["its_fence"])
+            .values(node=null(), attempt=new["attempt"], available_us=new["available_us"])
+        )
+
+    rows = [(row.id, row.its_fence, row.attempt, row.available_us) for row in found]
+    with session.database.writing() as connection:
+        keys = ("its_id", "its_fence", "attempt", "available_us")
+        session.update(connection, keys, make, rows)
 
 
 def _statement(session: Session, eligibility: Eligibility) -> Update:
@@ -61,21 +86,19 @@ def _statement(session: Session, eligibility: Eligibility) -> Update:
             runs.c.available_us <= bindparam("b_now_us"),
             runs.c.node.is_(None),
             leasable(session, eligibility),
-            definition.is_not(None),
         )
         .order_by(runs.c.available_us)
         .limit(bindparam("b_limit"))
         .with_for_update(of=runs, skip_locked=True)
         .cte("waiting")
     )
-    count = select(func.count()).select_from(waiting).scalar_subquery()
-    suspects = select(waiting.c.id).where(waiting.c.suspect).exists()
-    # Looked at in this order: the node is locked, which writes, only where there is something.
+    plain = case((func.bool_or(waiting.c.suspect), 0), else_=func.count())
+    few = select(plain).select_from(waiting).scalar_subquery().between(1, bindparam("b_places"))
+    # Looked at after that: to lock the node, which writes, is for nothing where nothing waits.
     alive = session.living().scalar_subquery().is_not(None)
-    may = count.between(1, bindparam("b_places")), ~suspects, alive
     return (
         update(runs)
-        .where(runs.c.id == waiting.c.id, *may)
+        .where(runs.c.id == waiting.c.id, waiting.c.executed.is_not(None), few, alive)
         .values(
             node=bindparam("b_node"),
             # For each run once it is locked: whoever had it before, had an earlier one.
