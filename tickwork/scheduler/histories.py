@@ -1,6 +1,7 @@
 """Forgetting runs: those that are too old, and those of which a task has too many."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 from tickwork.interfaces import Store
 from tickwork.model.policies import Keep, RunState
@@ -11,6 +12,8 @@ from tickwork.scheduler.held import Held
 __all__ = ["Histories"]
 
 _ALL = Keep.ALL
+_PIECE = 200
+"""How many tasks are looked at between two ticks, since a store may have to look at each alone."""
 
 
 class Histories:
@@ -66,7 +69,7 @@ class Histories:
 
     def prune(self, now_us: int) -> bool:
         """Forget one piece, so that the loop never waits long; return whether there is more."""
-        names = list(self._kept)[: self._batch]
+        names = list(islice(self._kept, _PIECE))
         piece = {name: self._kept[name] for name in names}
         request = PruneRequest(piece, now_us - self._result_ttl_us, self._batch, now_us)
         if self._store.prune(request) >= self._batch:

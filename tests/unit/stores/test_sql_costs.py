@@ -251,6 +251,20 @@ def test_histories_are_found_through_an_index(crowded: Place) -> None:
     assert len(bench.runs("m000007")) == 8
 
 
+def test_histories_that_are_short_need_no_statement_of_their_own(crowded: Place) -> None:
+    store = crowded.bench.store
+    assert isinstance(store, SQLStore)
+    names = [f"m{number:06}" for number in range(8)]
+    with statements(store) as few:
+        assert store.prune(PruneRequest(dict.fromkeys(names[:1], 10), 0)) == 0
+    with statements(store) as many:
+        assert store.prune(PruneRequest(dict.fromkeys(names, 10), 0)) == 0
+    assert len(many) == len(few)
+    with statements(store) as longer:
+        assert store.prune(PruneRequest({**dict.fromkeys(names, 10), "m000007": 9}, 0)) == 1
+    assert len(longer) > len(few)
+
+
 _PLACE = T0 + MINUTE + 5_000, "m005000"
 _LATE_US = T0 + MINUTE + 50
 PAGES: dict[str, Callable[[Bench], object]] = {

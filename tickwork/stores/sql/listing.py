@@ -71,7 +71,7 @@ def _old_runs(session: Session, connection: Connection, request: PruneRequest) -
     old = dict.fromkeys(_expired_runs(session, connection, request))
     old |= dict.fromkeys(_aged_runs(session, connection, request))
     runs = session.tables.runs
-    for task_id, kept in request.histories.items():
+    for task_id, kept in _longer(session, connection, request.histories):
         if len(old) >= request.limit:
             break
         beyond = (
@@ -85,6 +85,30 @@ def _old_runs(session: Session, connection: Connection, request: PruneRequest) -
         found = list(connection.execute(beyond).scalars())
         old |= dict.fromkeys(reversed(found))
     return list(old)[: request.limit]
+
+
+def _longer(
+    session: Session, connection: Connection, histories: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """Return the few tasks that have more runs than are kept, and how many are.
+
+    To look at each alone takes a statement a task.
+    """
+    runs = session.tables.runs
+    alike: dict[int, list[str]] = {}
+    for task_id, kept in histories.items():
+        alike.setdefault(kept, []).append(task_id)
+    found = []
+    for kept, names in alike.items():
+        for some in chunks(names):
+            longer = (
+                select(runs.c.task_id)
+                .where(runs.c.task_id.in_(some))
+                .group_by(runs.c.task_id)
+                .having(func.count() > kept)
+            )
+            found += [(name, kept) for name in connection.execute(longer).scalars()]
+    return found
 
 
 def _expired_runs(session: Session, connection: Connection, request: PruneRequest) -> list[str]:
