@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.steps import TASK_REMOVED
@@ -37,7 +37,9 @@ def end_orphans(
 def _orphaned(session: Session) -> tuple[ColumnElement[bool], ...]:
     runs, tasks = session.tables.runs, session.tables.tasks
     its = (tasks.c.id == runs.c.task_id) & (tasks.c.generation == runs.c.generation)
-    gone = ~select(tasks.c.id).where(its).exists()
+    # Counted for each, by its key: what only asks whether there is one, PostgreSQL may answer by
+    # reading all tasks.
+    gone = select(func.count()).select_from(tasks).where(its).scalar_subquery() == 0
     return runs.c.available_us.is_not(None), runs.c.definition.is_(None), gone
 
 
