@@ -5,9 +5,12 @@ That they are short is seen soon, for nothing waits where the workers keep up. W
 queue is looked at every 50 ms or a little later. Where one waited from one look to the next, the
 workers were busy all the time: as many jobs as they began in 50 ms may wait from now on, none if
 these are long. What the workers won't begin within four such spans is too much already, and goes
-back to the store, where other nodes may be idle.
+back to the store, where other nodes may be idle. Twice as many as at first may wait as soon as the
+workers are seen to be so quick that these aren't too many: the next batch is leased while they do
+the last one then, and not only planned. Whoever wants more places than there are waits for the few
+milliseconds that it takes to see that.
 
-The queue grows again (fourfold, up to 1,000) when a worker that has done a job of the last batch
+The queue grows again (fourfold, up to 2,000) when a worker that has done a job of the last batch
 finds no more within moments, and more had been wanted: then the workers wait for the next batch,
 not for jobs. Elapsed time is real, whatever clock the scheduler is given.
 """
@@ -18,8 +21,12 @@ from collections.abc import Callable
 __all__ = ["MOMENT_S", "Prefetch"]
 
 MOMENT_S = 0.05
-_LIMIT = 1_000
+_GLANCE_S = 0.005
+_FIRST = 1_000
+_MOST = 2 * _FIRST
 _GROWTH = 4
+_QUICK = _MOST / (_GROWTH * MOMENT_S)
+"""How many jobs are to be begun a second where so many may wait."""
 
 
 class Prefetch:
@@ -29,7 +36,7 @@ class Prefetch:
     """
 
     def __init__(self, workers: int, now_s: Callable[[], float] = time.monotonic) -> None:
-        self.allowance = _LIMIT
+        self.allowance = _FIRST
         self.limited = False
         self.batch = 0
         self._now_s = now_s
@@ -37,16 +44,33 @@ class Prefetch:
         self._handed = 0
         self._last_batch_at = 0.0
         self._grown = True
+        self._filled_at = 0.0
+        self._before = 0
         self._looked_at = 0.0
         self._gone = 0
         self._due = 0
 
-    def handed_over(self, jobs: int) -> None:
-        """Note a batch."""
+    def handed_over(self, jobs: int, waiting: int = 0) -> None:
+        """Note a batch, and how many jobs waited before it."""
+        now = self._now_s()
+        if not waiting:
+            self._filled_at, self._before = now, self._handed
         self._handed += jobs
         self.batch += 1
-        self._last_batch_at = self._now_s()
+        self._last_batch_at = now
         self._grown = False
+
+    def glance(self, waiting: int) -> float:
+        """Let more jobs wait if they are short; return in how many seconds that will be known."""
+        if self.allowance != _FIRST or not waiting:
+            return 0.0
+        elapsed = self._now_s() - self._filled_at
+        if elapsed < _GLANCE_S:
+            return _GLANCE_S - elapsed
+        begun = self._handed - waiting - self._before
+        if begun >= _QUICK * elapsed:
+            self.allowance = _MOST
+        return 0.0
 
     def look(self, waiting: int) -> int:
         """Look at the queue, if it is time to; return how many of those that wait are too many."""
@@ -77,4 +101,4 @@ class Prefetch:
             return
         self._grown = True
         if self._now_s() - self._last_batch_at < MOMENT_S:
-            self.allowance = min(_LIMIT, max(self._step, _GROWTH * self.allowance))
+            self.allowance = min(_MOST, max(self._step, _GROWTH * self.allowance))

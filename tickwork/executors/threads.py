@@ -49,18 +49,32 @@ class _ThreadSession(Session):
         self._ended: deque[Outcome] = deque()
         self._resting: list[Lock] = []
         self._to_report = Event()
+        self._dry = Event()
         self._watched = False
         self._half = 0
         self._threads: list[Thread] = []
         self._launch()
 
     def reserve(self, wanted: int) -> int:
-        ledger = self.ledger
+        ledger, soon_s = self.ledger, 0.0
         with ledger.lock:
-            ledger.places = self._workers + self._prefetch.allowance
-            granted = ledger.grant(wanted)
-            self._prefetch.limited = granted < wanted
-            return granted
+            granted = self._grant(wanted)
+            if granted < wanted:
+                soon_s = self._prefetch.glance(len(ledger.waiting))
+        if soon_s:
+            # Or until nothing waits any more.
+            self._dry.wait(soon_s)
+        if granted < wanted:
+            with ledger.lock:
+                self._prefetch.glance(len(ledger.waiting))
+                granted += self._grant(wanted - granted)
+        return granted
+
+    def _grant(self, wanted: int) -> int:
+        self.ledger.places = self._workers + self._prefetch.allowance
+        granted = self.ledger.grant(wanted)
+        self._prefetch.limited = granted < wanted
+        return granted
 
     def idle(self) -> int:
         with self.ledger.lock:
@@ -68,8 +82,9 @@ class _ThreadSession(Session):
 
     def start(self, jobs: Sequence[Job]) -> None:
         with self.ledger.lock:
+            self._dry.clear()
+            self._prefetch.handed_over(len(jobs), len(self.ledger.waiting))
             self.ledger.enter(jobs)
-            self._prefetch.handed_over(len(jobs))
             woken = [self._resting.pop() for _ in range(min(len(jobs), len(self._resting)))]
             self._half = len(self.ledger.waiting) // 2
             watch = not self._watched and len(self.ledger.waiting) > len(woken)
@@ -142,6 +157,7 @@ class _ThreadSession(Session):
                 job = ledger.waiting.popleft()
                 ledger.running.add(job)
                 return job
+            self._dry.set()
             if not ledger.closing:
                 self._prefetch.ran_dry(batch)
                 self._resting.append(bell)
