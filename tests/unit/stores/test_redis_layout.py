@@ -1,5 +1,6 @@
 """What stands where, and that nothing is left where it doesn't belong."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -198,6 +199,42 @@ def test_a_task_that_is_damaged_stops_only_itself(place: Place, damage: str) -> 
         with pytest.raises(UnreadableRecordError, match="can't understand"):
             bench.put(task("bad"))
         assert place.client.hget(place.keys["tasks"], "bad") == damage
+
+
+@pytest.mark.parametrize(("place_of", "value"), [(12, 5), (13, None), (17, 1)])
+def test_a_task_whose_words_are_none_stops_only_itself(
+    place: Place, place_of: int, value: object
+) -> None:
+    bench, tasks = place.bench, place.keys["tasks"]
+    bench.put(task("a"), task("bad"))
+    head, _, body = place.client.hget(tasks, "bad").partition("\n")
+    said = json.loads(body)
+    said[place_of] = value
+    place.client.hset(tasks, "bad", f"{head}\n{json.dumps(said)}")
+    reply = bench.plan()
+    assert [each.run.task_id for each in reply.leased] == ["a"]
+    assert [name for name, _ in reply.deferred] == ["bad"]
+
+
+@pytest.mark.parametrize("digits", [[], ['"],["'], ["", "of a later version"]])
+def test_what_other_versions_say_of_a_task_is_understood(place: Place, digits: list[str]) -> None:
+    bench, tasks = place.bench, place.keys["tasks"]
+    bench.put(task("task"))
+    head, _, body = place.client.hget(tasks, "task").partition("\n")
+    place.client.hset(tasks, "task", f"{head}\n{json.dumps([*json.loads(body)[:-1], *digits])}")
+    [leased] = bench.plan(moves_on(pending(T0), next_us=T0)).leased
+    bench.finish(finished(leased.run))
+    assert bench.task().made == 1
+    assert json.loads(place.client.hget(tasks, "task").partition("\n")[2])[-1].isalnum()
+
+
+def test_a_task_of_which_nobody_counted_the_runs_is_understood(place: Place) -> None:
+    bench, tasks = place.bench, place.keys["tasks"]
+    bench.put(task("task"))
+    head, _, body = place.client.hget(tasks, "task").partition("\n")
+    place.client.hset(tasks, "task", f"{head}\n{json.dumps(json.loads(body)[:15])}")
+    bench.plan()
+    assert bench.task().made == 1
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ from tickwork.stores.redis.texts import KeptTask, task_text
 
 __all__ = ["Change", "Traces", "let_through", "traces"]
 
+_PENDING, _SCHEDULED = RunState.PENDING, ScheduleState.SCHEDULED
+
 
 class Traces(NamedTuple):
     """What a task leaves in orders and counts, and how its texts are."""
@@ -53,6 +55,7 @@ class Change:
     def __init__(self, codec: DefinitionCodec) -> None:
         self._codec = codec
         self._expected: dict[str, list[str]] = {"tasks": [], "runs": [], "nodes": []}
+        self._advanced: list[str] = []
         self._lengths: list[tuple[str, str, str, int]] = []
         self.notes: list[str] = []
         self.marks: list[str] = []
@@ -70,13 +73,15 @@ class Change:
         self._grant: list[str] = []
         self._released: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
+        self._left: list[ScheduleState] = []
+        self._reached: list[ScheduleState] = []
         self.hints = False
         self.asks = ""
         self.changes = ""
 
     def __bool__(self) -> bool:
         said = self.notes, self.marks, self.lingering, self.ends, self.asks
-        return any((*self._expected.values(), *said))
+        return any((*self._expected.values(), self._advanced, *said))
 
     def arguments(self, hint: tuple[str, str]) -> tuple[str, ...]:
         """Return what the script is told; a hint is where to publish what.
@@ -95,7 +100,7 @@ class Change:
             "lengths": self._lengths,
             "gates": sorted(self._gates, key=itemgetter(0)),
             "released": self._released,
-            "counts": self._counts,
+            "counts": self._counted(),
             "hint": hint,
             "hints": self.hints,
             "asks": self.asks,
@@ -104,9 +109,17 @@ class Change:
         text = to_text({name: part for name, part in parts.items() if part})
         return text, *(SEPARATOR.join(items) for _, items in lists)
 
+    def _counted(self) -> dict[str, int]:
+        """Return how the number of tasks in each state changes."""
+        counts = Counter(self._counts)
+        for state in ScheduleState:
+            counts[state.value] += self._reached.count(state) - self._left.count(state)
+        return {state: count for state, count in counts.items() if count}
+
     def _lists(self) -> dict[str, list[str]]:
         return {
             **self._expected,
+            "advanced": self._advanced,
             "notes": self.notes,
             "marks": self.marks,
             "lingering": self.lingering,
@@ -194,16 +207,18 @@ class Change:
             for label in new_labels:
                 self.add("labels", f"{label}\n{task}")
 
-    def advance(self, kept: KeptTask, version: str, due: str, was: ScheduleState) -> None:
-        """Put a task that was due where planning has found it to stand; as `move` would."""
+    def advance(self, kept: KeptTask, due: str, was: ScheduleState) -> None:
+        """Put a task that was due where planning has found it to stand; as `move` would.
+
+        What is compared is that it was of the revision before.
+        """
         task, record = kept.id_word, kept.record
-        self._expected["tasks"] += (task, version)
-        self.set("tasks", task, task_text(kept))
+        self._advanced += (task, task_text(kept))
         self.remove("due", due)
         if record.state is not was:
-            self._counts[was.value] -= 1
-            self._counts[record.state.value] += 1
-        if record.state is not ScheduleState.SCHEDULED:
+            self._left.append(was)
+            self._reached.append(record.state)
+        if record.state is not _SCHEDULED:
             entry = kept.finished_entry()
             if entry is not None:
                 self.add("finished", entry)
@@ -222,7 +237,7 @@ class Change:
                 else (kept.id_word, kept.function, kept.executor)
             )
             self._new += (run.id, new_run_text(run, words, self._codec), words[0])
-            if run.node is None and run.state is RunState.PENDING:
+            if run.node is None and run.state is _PENDING:
                 self.offer(run)
 
     def grant(self, node: str, fence: int, run_ids: Sequence[str]) -> None:

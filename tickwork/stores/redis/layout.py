@@ -53,7 +53,7 @@ There is no set of slots. A task knows the latest fire time that it has made a r
 is planned after that has a slot of its own; only where a task was moved back, its history is asked.
 """
 
-from zlib import crc32
+from functools import lru_cache
 
 from tickwork.model.json_text import from_text, to_text
 
@@ -66,6 +66,7 @@ __all__ = [
     "instant_of",
     "instant_word",
     "key_names",
+    "name_word",
     "rank_word",
     "scattered",
     "word",
@@ -107,6 +108,7 @@ KEYS = (
 _OFFSET = 2 * 10**18
 _RANKS = 10**10
 _SCATTERING = 0x9E3779B97F4A7C15
+_POSITIVE = 2**63 - 1
 
 
 def key_names(prefix: str) -> tuple[str, ...]:
@@ -119,6 +121,12 @@ def word(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return to_text(text)[1:-1]
+
+
+@lru_cache(maxsize=1_000)
+def name_word(name: str) -> str:
+    """Return the word of a name of which there are few: of an executor, a function, a node."""
+    return word(name)
 
 
 def from_word(written: str) -> str:
@@ -148,9 +156,10 @@ def scattered(text: str) -> str:
 
     Lua keeps each string once, and finds it by some 30 of its letters, evenly spread. Texts of
     thousands of records that differ only in a number are the same to it, so each is compared with
-    all others; of some 24 digits, three are among those that it looks at in a record of usual size.
+    all others; of some 30 digits, three are among those that it looks at in a record of usual size.
+    They are others in each process; nobody looks for them.
     """
-    return f"{crc32(text.encode()) * _SCATTERING:x}"
+    return f"{(hash(text) & _POSITIVE) * _SCATTERING:x}"
 
 
 def after(line: str) -> str:

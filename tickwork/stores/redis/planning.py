@@ -28,6 +28,8 @@ from tickwork.stores.redis.texts import KeptTask, kept_tasks
 
 __all__ = ["eligible", "plan"]
 
+_PENDING, _SCHEDULED = RunState.PENDING, Source.SCHEDULED
+
 
 def plan(session: Session, request: PlanRequest) -> PlanReply:
     """Do a store's `plan`."""
@@ -76,21 +78,22 @@ def _due(session: Session, request: PlanRequest) -> _Due:
     next_us = instant_of(answer[1].decode()) if answer[1] else None
     entries = split(answer[4])
     words = [each.split("\n", 3)[2] for each in entries]
-    texts, definitions = (split(each, len(words)) for each in answer[5:])
-    rows = list(zip(words, texts, definitions, strict=True))
+    texts, places = (split(each, len(words)) for each in answer[5:7])
+    # Each text of a definition comes once, however many tasks have it.
+    known = {str(place): text for place, text in enumerate(split(answer[7], 1), 1)}
+    rows = list(zip(words, texts, map(known.__getitem__, places), strict=True))
     tasks = kept_tasks(rows, session.environment.codec)
     changes = answer[3].decode()
     return _Due(next_us, int(answer[2]), changes, list(zip(entries, tasks, strict=True)))
 
 
 class _Planned:
-    """A task with what was decided about it, and the version, state and entry that it had."""
+    """A task with what was decided about it, and the state and entry that it had."""
 
-    __slots__ = ("entry", "kept", "runs", "version", "was")
+    __slots__ = ("entry", "kept", "runs", "was")
 
-    def __init__(self, kept: KeptTask, version: str, entry: str, was: ScheduleState) -> None:
+    def __init__(self, kept: KeptTask, entry: str, was: ScheduleState) -> None:
         self.kept = kept
-        self.version = version
         self.was = was
         self.entry = entry
         self.runs: list[RunRecord] = []
@@ -120,7 +123,7 @@ class _Planning:
         if isinstance(decision, Deferral):
             self._defer(task, decision)
             return
-        planned = _Planned(kept, kept.version, entry, task.state)
+        planned = _Planned(kept, entry, task.state)
         planned.runs = self._runs(kept, definition, decision)
         task.state = decision.state
         task.fire_us = decision.fire_us
@@ -140,18 +143,16 @@ class _Planning:
         may_lease = definition.concurrency_key is None
         made = []
         for each in free_slots(self._session, kept, decision.runs):
-            pending = each.state is RunState.PENDING
-            free = self._capacity.get(definition.executor, 0) if may_lease else 0
-            leased = pending and not each.queued and free > 0
-            node = request.node if leased else None
-            fence = self._fence if leased else 0
-            run = new_run(each, task, request.new_id(), request.now_us, node, fence)
-            if leased:
-                self._capacity[definition.executor] = free - 1
-            task.active += pending
-            task.made += pending and each.source is Source.SCHEDULED
-            task.queued += pending and each.queued
-            made.append(run)
+            node, fence = None, 0
+            if each.state is _PENDING:
+                free = self._capacity.get(definition.executor, 0) if may_lease else 0
+                if free > 0 and not each.queued:
+                    self._capacity[definition.executor] = free - 1
+                    node, fence = request.node, self._fence
+                task.active += 1
+                task.made += each.source is _SCHEDULED
+                task.queued += each.queued
+            made.append(new_run(each, task, request.new_id(), request.now_us, node, fence))
         return made
 
     def commit(self, next_us: int | None, *, more: bool) -> PlanReply:
@@ -179,7 +180,7 @@ class _Planning:
         change.changes = self._changes
         leased: list[str] = []
         for planned in self._planned.values():
-            change.advance(planned.kept, planned.version, planned.entry, planned.was)
+            change.advance(planned.kept, planned.entry, planned.was)
             change.make(planned.runs, planned.kept)
             leased += [run.id for run in planned.runs if run.node is not None]
         change.grant(word(self._request.node), self._fence, leased)

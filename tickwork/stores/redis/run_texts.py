@@ -27,7 +27,14 @@ from tickwork.model.documents import definition_text, run_of
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import TERMINAL, RunState
 from tickwork.model.records import RunRecord
-from tickwork.stores.redis.layout import from_word, instant_of, instant_word, scattered, word
+from tickwork.stores.redis.layout import (
+    from_word,
+    instant_of,
+    instant_word,
+    name_word,
+    scattered,
+    word,
+)
 from tickwork.stores.redis.texts import bodies
 
 __all__ = ["KeptRun", "kept_runs", "new_run_text", "note_lines", "run_text"]
@@ -65,6 +72,7 @@ _LATER = (
     "cancel_us",
     "expires_us",
 )
+_PENDING = RunState.PENDING
 _PLAIN = {
     name: field.default for name, field in RunRecord.__dataclass_fields__.items() if name in _LATER
 } | {"state": RunState.PENDING}
@@ -91,11 +99,15 @@ def new_run_text(run: RunRecord, words: tuple[str, str, str], codec: DefinitionC
     """Return the same for a run whose words are known: task, function and executor."""
     task, function, executor = words
     fire_us, due_us, first_us, last_us = run.fire_us, run.due_us, run.first_us, run.last_us
+    # Of most runs all four are one instant.
+    fire = "null" if fire_us is None else str(fire_us)
+    due = fire if due_us == fire_us else "null" if due_us is None else str(due_us)
+    first = fire if first_us == fire_us else "null" if first_us is None else str(first_us)
+    last = fire if last_us == fire_us else "null" if last_us is None else str(last_us)
     return (
         f"{run.fence} {_flag(run)} {run.attempt} {_where(run)}\n"
         f'["{task}",{run.generation},"{run.source}","{function}","{executor}",'
-        f"{'null' if fire_us is None else fire_us},{'null' if due_us is None else due_us},"
-        f"{'null' if first_us is None else first_us},{'null' if last_us is None else last_us},"
+        f"{fire},{due},{first},{last},"
         f"{run.fire_count},{'true' if run.exact else 'false'},{run.created_us},"
         f'"{scattered(run.id)}"]'
         f"{_later(run, codec)}"
@@ -113,7 +125,7 @@ def note_lines(progress: str | None, log: str | None) -> tuple[str, str]:
 def _later(run: RunRecord, codec: DefinitionCodec) -> str:
     """Return what is different from a run that was just planned, as a change of it."""
     if (
-        run.state is RunState.PENDING
+        run.state is _PENDING
         and run.reason is None
         and run.errors is None
         and not (run.failures or run.crashes or run.suspect or run.rank)
@@ -132,7 +144,7 @@ def _later(run: RunRecord, codec: DefinitionCodec) -> str:
 
 
 def _flag(run: RunRecord) -> str:
-    if run.state is RunState.PENDING:
+    if run.state is _PENDING:
         if run.node is not None:
             flag = "L"
         elif run.available_us is not None:
@@ -148,7 +160,7 @@ def _flag(run: RunRecord) -> str:
 
 def _where(run: RunRecord) -> str:
     if run.node is not None:
-        where = word(run.node)
+        where = name_word(run.node)
     else:
         instant_us = run.available_us if run.gated_us is None else run.gated_us
         where = "" if instant_us is None else instant_word(instant_us)

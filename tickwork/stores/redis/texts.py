@@ -11,6 +11,7 @@ else.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from tickwork.model.definition import Definition, DefinitionCodec, Unreadable
@@ -19,7 +20,7 @@ from tickwork.model.json_text import from_text, to_text
 from tickwork.model.policies import ScheduleState
 from tickwork.model.records import NodeRecord, TaskRecord
 from tickwork.stores.redis.entries import due_entry, finished_entry
-from tickwork.stores.redis.layout import from_word, scattered, word
+from tickwork.stores.redis.layout import from_word, name_word, scattered, word
 
 __all__ = [
     "KeptTask",
@@ -32,9 +33,15 @@ __all__ = [
     "task_text",
 ]
 
+_PAUSED = ScheduleState.PAUSED
+_UNSAID = (None, None, None)
 _TASK_STATES = {state.value: state for state in ScheduleState}
-_COUNTS_AT = 15
-"""Where the counts of runs stand in the text of a task."""
+_EVERYTHING = 18
+"""How much the text of a task says."""
+
+_AT_FIRST = 15
+_SINCE = (0, 0, "")
+"""How much the text of a task said at first, and what is taken for what was added to it since."""
 
 
 class KeptTask:
@@ -42,11 +49,13 @@ class KeptTask:
 
     `text` is that of its definition; executor, function and labels are those that its entries are
     made of, known also where the definition can't be understood. `slot_us` is the latest fire time
-    of its runs. All but the record and `text` are words. One that is `odd` can't be understood at
-    all; it is only shown.
+    of its runs; `digits` are those of its id, see `scattered`. All but the record and `text` are
+    words. One that is `odd` can't be understood at all; it is only shown.
     """
 
-    __slots__ = ("executor", "function", "id_word", "labels", "odd", "record", "slot_us", "text")
+    __slots__ = (
+        "digits", "executor", "function", "id_word", "labels", "odd", "record", "slot_us", "text",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0917  called for each row that is read
         self,
@@ -57,6 +66,7 @@ class KeptTask:
         function: str,
         labels: list[str],
         slot_us: int | None = None,
+        digits: str = "",
     ) -> None:
         self.record = record
         self.id_word = id_word
@@ -65,6 +75,7 @@ class KeptTask:
         self.function = function
         self.labels = labels
         self.slot_us = slot_us
+        self.digits = digits if digits.isalnum() else scattered(id_word)
         self.odd = False
 
     @property
@@ -117,22 +128,22 @@ def new_task(record: TaskRecord, codec: DefinitionCodec) -> KeptTask:
     return KeptTask(record, word(record.id), text, executor, function, labels)
 
 
-def _number(value: int | None) -> str:
-    return "null" if value is None else str(value)
-
-
 def task_text(kept: KeptTask) -> str:
     """Return the text of a task."""
     record = kept.record
+    fire_us, due_us, planned_us = record.fire_us, record.due_us, record.planned_us
+    catchup_us, slot_us = record.catchup_us, kept.slot_us
     texts = (record.declared, record.problem, record.paused_reason)
-    said = "null,null,null" if texts == (None, None, None) else to_text(texts)[1:-1]
+    said = "null,null,null" if texts == _UNSAID else to_text(texts)[1:-1]
     return (
         f"{record.generation} {record.revision} {record.active} {record.queued}\n"
-        f'["{record.state}",{_number(record.fire_us)},{_number(record.due_us)},'
-        f"{record.anchor_us},{_number(record.planned_us)},{_number(record.catchup_us)},{said},"
-        f"{record.created_us},{record.updated_us},{_number(kept.slot_us)},"
+        f'["{record.state}",{"null" if fire_us is None else fire_us},'
+        f"{'null' if due_us is None else due_us},{record.anchor_us},"
+        f"{'null' if planned_us is None else planned_us},"
+        f"{'null' if catchup_us is None else catchup_us},{said},"
+        f"{record.created_us},{record.updated_us},{'null' if slot_us is None else slot_us},"
         f'"{kept.executor}","{kept.function}",{to_text(kept.labels) if kept.labels else "[]"},'
-        f'{record.made},{record.streak},"{scattered(kept.id_word)}"]'
+        f'{record.made},{record.streak},"{kept.digits}"]'
     )
 
 
@@ -140,11 +151,13 @@ def kept_tasks(rows: Sequence[tuple[str, str, str]], codec: DefinitionCodec) -> 
     """Return tasks, by the words of their ids, their texts and those of their definitions."""
     parts = [text.partition("\n") for _, text, _ in rows]
     found = bodies([body for _, _, body in parts])
+    # Many have one definition.
+    definitions = {text: codec.read(text) for text in {text for _, _, text in rows}}
     tasks = []
     for (name, _, text), (head, _, _), body in zip(rows, parts, found, strict=True):
         try:
-            tasks.append(_kept_task(name, head, body, text, codec))
-        except (ValueError, TypeError, LookupError):
+            tasks.append(_kept_task(name, head, body, text, definitions[text]))
+        except (ValueError, TypeError, LookupError, AttributeError):
             tasks.append(_odd_task(name, text))
     return tasks
 
@@ -166,32 +179,45 @@ def _body(text: str) -> Any:
 
 
 def _kept_task(  # noqa: PLR0917  called for each row that is read
-    name: str, head: str, body: list[Any], text: str, codec: DefinitionCodec
+    name: str, head: str, body: list[Any], text: str, definition: Definition | Unreadable
 ) -> KeptTask:
-    generation, revision, active, queued = head.split(" ")
+    generation, revision, active, queued = _numbers(head)
+    if len(body) != _EVERYTHING:
+        # From another version; a later one may say more.
+        body = [*body, *_SINCE[len(body) - _AT_FIRST :]][:_EVERYTHING]
+    (
+        state, fire_us, due_us, anchor_us, planned_us, catchup_us, declared, problem, paused_reason,
+        created_us, updated_us, slot_us, executor, function, labels, made, streak, digits,
+    ) = body  # fmt: skip
     record = TaskRecord(
         id=from_word(name),
-        generation=int(generation),
-        revision=int(revision),
-        definition=codec.read(text),
-        state=_TASK_STATES.get(body[0], ScheduleState.PAUSED),
-        fire_us=body[1],
-        due_us=body[2],
-        anchor_us=body[3],
-        planned_us=body[4],
-        catchup_us=body[5],
-        active=int(active),
-        queued=int(queued),
-        declared=body[6],
-        problem=body[7],
-        paused_reason=body[8],
-        created_us=body[9],
-        updated_us=body[10],
+        generation=generation,
+        revision=revision,
+        definition=definition,
+        state=_TASK_STATES.get(state, _PAUSED),
+        fire_us=fire_us,
+        due_us=due_us,
+        anchor_us=anchor_us,
+        planned_us=planned_us,
+        catchup_us=catchup_us,
+        active=active,
+        queued=queued,
+        made=made,
+        streak=streak,
+        declared=declared,
+        problem=problem,
+        paused_reason=paused_reason,
+        created_us=created_us,
+        updated_us=updated_us,
     )
-    if len(body) > _COUNTS_AT:
-        # Nobody counted before there was a second version of this.
-        record.made, record.streak = body[_COUNTS_AT : _COUNTS_AT + 2]
-    return KeptTask(record, name, text, word(body[12]), word(body[13]), body[14], body[11])
+    executor, function = name_word(executor), name_word(function)
+    return KeptTask(record, name, text, executor, function, labels, slot_us, digits)
+
+
+@lru_cache(maxsize=1_000)
+def _numbers(head: str) -> tuple[int, ...]:
+    """Return what stands in the first line of a text; those of many tasks are alike."""
+    return tuple(map(int, head.split(" ")))
 
 
 def _odd_task(name: str, text: str) -> KeptTask:

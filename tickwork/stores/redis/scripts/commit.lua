@@ -2,6 +2,8 @@
 -- ARGV: who gets runs by it or '', that node's epoch, and the change: as JSON what is short, and in
 -- `lists` how long those that follow are, and what they are called; each is joined.
 --   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
+--   advanced: [task, its text, ...], of tasks that planning has moved on: each was of the revision
+--   before
 --   changes: how many there were of tasks when they were looked at, where that is known
 --   lengths: [[order, min, max, length], ...]
 --   notes: [run, fence, progress, log, ...], lines of texts or ''; dropped where they are too late
@@ -60,15 +62,37 @@ local function standing(key, expected, lost)
       if texts[at] then
         lost[#lost + 1] = expected[2 * at - 1]
       end
-    elseif not texts[at] or string.sub(texts[at], 1, #start) ~= start then
+    elseif not texts[at] or sub(texts[at], 1, #start) ~= start then
       lost[#lost + 1] = expected[2 * at - 1]
     end
   end
 end
 
+local heads_before = {} -- of the texts that planning has made; most of a step are alike
+
+-- Find the tasks that aren't what they were when planning looked at them.
+local function behind(advanced, lost)
+  local texts = values_of(TASKS, column(advanced, 2, 1))
+  for at = 1, #texts do
+    local new = advanced[2 * at]
+    local head = sub(new, 1, find(new, '\n', 1, true))
+    local before = heads_before[head]
+    if not before then
+      local generation, revision = match(head, '^(%S+) (%d+) ')
+      before = generation .. ' ' .. revision - 1 .. ' '
+      heads_before[head] = before
+    end
+    if not texts[at] or sub(texts[at], 1, #before) ~= before then
+      lost[#lost + 1] = advanced[2 * at - 1]
+    end
+  end
+end
+
 local lost_tasks, lost_runs, others = {}, {}, {}
-if not change.changes or redis.call('GET', CHANGES) ~= change.changes then
-  standing(TASKS, change.tasks, lost_tasks)
+local advanced = change.advanced or {}
+standing(TASKS, change.tasks, lost_tasks)
+if #advanced > 0 and redis.call('GET', CHANGES) ~= change.changes then
+  behind(advanced, lost_tasks)
 end
 standing(RUNS, change.runs, lost_runs)
 standing(NODES, change.nodes, others)
@@ -90,18 +114,25 @@ local function write(id, text)
   written[#written + 1] = text
 end
 
-local HEAD = '^(%d+) ([LMO])(c?) (%d+) ([^\n\t]*)([^\n]*)()\n'
+local HEAD = '^(%d+) ([LMO])(c?) (%d+) ([^\n\t]*)([^\n]*)$'
+local parts_of = {} -- heads; most of a step are alike
 
 -- Of a leased run: fence, flag, 'c' or '', attempt, node, key behind a tab or '', what has happened,
 -- notes. (A pattern looks at each letter by itself: at the head only, since the rest is long.)
 local function leased(text)
-  local fence, flag, c, attempt, node, key, body = string.match(text or '', HEAD)
-  if not fence then
+  local stop = find(text or '', '\n', 1, true)
+  local head = sub(text or '', 1, (stop or 1) - 1)
+  local parts = parts_of[head]
+  if not parts then
+    parts = { match(head, HEAD) }
+    parts_of[head] = parts
+  end
+  if not parts[1] then
     return nil
   end
-  local said = string.find(text, '\n', body + 1, true)
-  return fence, flag, c, attempt, node, key, string.sub(text, body, (said or 0) - 1),
-    said and string.sub(text, said) or ''
+  local said = find(text, '\n', stop + 1, true)
+  return parts[1], parts[2], parts[3], parts[4], parts[5], parts[6],
+    sub(text, stop, (said or 0) - 1), said and sub(text, said) or ''
 end
 
 local notes = change.notes or {}
@@ -109,7 +140,7 @@ local found = values_of(RUNS, column(notes, 4, 1))
 for at = 1, #found do
   local id = notes[4 * at - 3]
   local fence, rest, progress, log =
-    string.match(current[id] or found[at] or '', '^(%d+)( [^\n]*\n[^\n]*)\n?([^\n]*)\n?([^\n]*)$')
+    match(current[id] or found[at] or '', '^(%d+)( [^\n]*\n[^\n]*)\n?([^\n]*)\n?([^\n]*)$')
   if fence == notes[4 * at - 2] then
     local said, logged = notes[4 * at - 1], notes[4 * at]
     said, logged = said == '' and progress or said, logged == '' and log or logged
@@ -156,7 +187,7 @@ for at = 1, #found do
     written[#written + 1] = id
     written[#written + 1] = fence .. ' E ' .. attempt .. ' ' .. body .. ends[3 * at] .. said
     asked[#asked + 1] = c ~= '' and node .. '\n' .. id or nil
-    left[at] = key ~= '' and string.sub(key, 2) or nil
+    left[at] = key ~= '' and sub(key, 2) or nil
   else
     lost_runs[#lost_runs + 1] = id
   end
@@ -166,9 +197,9 @@ local heads = change.heads or {}
 found = values_of(RUNS, column(heads, 2, 1))
 for at = 1, #found do
   if found[at] then
-    local stop = string.find(found[at], '\n', 1, true)
+    local stop = find(found[at], '\n', 1, true)
     written[#written + 1] = heads[2 * at - 1]
-    written[#written + 1] = heads[2 * at] .. string.sub(found[at], stop)
+    written[#written + 1] = heads[2 * at] .. sub(found[at], stop)
   else
     lost_runs[#lost_runs + 1] = heads[2 * at - 1]
   end
@@ -177,8 +208,24 @@ end
 local rewritten = change.rewritten or {}
 found = values_of(RUNS, column(rewritten, 2, 1))
 for at = 1, #found do
-  local said = string.match(found[at] or '', '^[^\n]*\n[^\n]*(\n.*)$')
+  local said = match(found[at] or '', '^[^\n]*\n[^\n]*(\n.*)$')
   rewritten[2 * at] = rewritten[2 * at] .. (said or '')
+end
+
+-- The generation of a task, how many of its runs are queued, and how its text begins when some of
+-- them have ended.
+local after = {} -- the same for heads, by how many have ended; most of a step are alike
+local function when_ended(head, count)
+  local heads = after[count] or {}
+  after[count] = heads
+  local known = heads[head]
+  if not known then
+    local generation, revision, active, queued = match(head, '^(%S+) (%d+) (-?%d+) (%d+)$')
+    known = generation and { generation, queued,
+      generation .. ' ' .. revision + 1 .. ' ' .. active - count .. ' ' .. queued } or {}
+    heads[head] = known
+  end
+  return known[1], known[2], known[3]
 end
 
 -- Tasks nobody looked at: one that has runs waiting for others to end has to be looked at.
@@ -186,15 +233,15 @@ local over = change.over or {}
 local counted = {}
 found = values_of(TASKS, column(over, 3, 1))
 for at = 1, #found do
-  local generation, revision, active, queued, body =
-    string.match(found[at] or '', '^(%S+) (%d+) (-?%d+) (%d+)()\n')
+  local text = found[at] or ''
+  local stop = find(text, '\n', 1, true) or 1
+  local generation, queued, head = when_ended(sub(text, 1, stop - 1), over[3 * at])
   if generation == over[3 * at - 1] then
     if queued ~= '0' then
       lost_tasks[#lost_tasks + 1] = over[3 * at - 2]
     end
     counted[#counted + 1] = over[3 * at - 2]
-    counted[#counted + 1] = generation .. ' ' .. revision + 1 .. ' ' .. active - over[3 * at]
-      .. ' ' .. queued .. string.sub(found[at], body)
+    counted[#counted + 1] = head .. sub(text, stop)
   end
 end
 
@@ -212,12 +259,12 @@ end
 in_chunks('HSET', RUNS, written)
 add_entries(NEWEST, newest)
 add_entries(HISTORY, histories)
-if change.tasks or #counted > 0 then
+if change.tasks or #advanced > 0 or #counted > 0 then
   redis.call('INCR', CHANGES)
 end
 for fence, count in pairs(released) do
   if redis.call('HINCRBY', HOLDS, fence, -count) <= 0 then
-    local node = string.match(redis.call('HGET', GRANTS, fence) or '', '^[^\n]*')
+    local node = match(redis.call('HGET', GRANTS, fence) or '', '^[^\n]*')
     redis.call('HDEL', HOLDS, fence)
     redis.call('HDEL', GRANTS, fence)
     redis.call('ZREM', LEASES, node .. '\n' .. fence)
@@ -232,6 +279,7 @@ end
 in_chunks('HSET', RUNS, rewritten)
 in_chunks('ZREM', ASKED, asked)
 in_chunks('HSET', TASKS, counted)
+in_chunks('HSET', TASKS, advanced)
 for name, fields in pairs(change.cut or {}) do
   in_chunks('HDEL', NAMED[name], fields)
 end

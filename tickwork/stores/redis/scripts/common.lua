@@ -1,6 +1,8 @@
 -- What all scripts share. KEYS are named before this (TASKS, RUNS, ...); see layout.py.
 -- A script isn't taken back when it fails, so each looks at everything before its first write.
 
+local find, sub, match = string.find, string.sub, string.match -- looked up once
+
 local CHUNK = 4000 -- a call takes some 8,000 arguments at most; even, so that pairs stay together
 local SEPARATOR = '\30' -- stands in no JSON text, and in no line of words
 
@@ -47,12 +49,12 @@ end
 local function parted(text, count)
   local values, first = {}, 1
   for at = 1, count - 1 do
-    local stop = string.find(text, SEPARATOR, first, true)
-    values[at] = string.sub(text, first, stop - 1)
+    local stop = find(text, SEPARATOR, first, true)
+    values[at] = sub(text, first, stop - 1)
     first = stop + 1
   end
-  assert(not string.find(text, SEPARATOR, first, true), 'a text has a separator in it')
-  values[count] = string.sub(text, first)
+  assert(not find(text, SEPARATOR, first, true), 'a text has a separator in it')
+  values[count] = sub(text, first)
   return values
 end
 
