@@ -104,8 +104,20 @@ class Enumeration:
         return bisect_right(self._listed, until_us) - bisect_left(self._listed, after_us + 1)
 
 
+_latest: list[tuple[Trigger | None, int, Timing | None]] = [(None, 0, None)]
+
+
 def timing_of(trigger: Trigger, anchor_us: int) -> Timing:
     """Return a trigger that counts from `anchor_us`, unless it has an anchor of its own."""
+    # Tasks that are planned one after the other often have one trigger, and one anchor.
+    latest, latest_us, timing = _latest[0]
+    if timing is None or latest is not trigger or latest_us != anchor_us:
+        timing = _made_timing(trigger, anchor_us)
+        _latest[0] = trigger, anchor_us, timing
+    return timing
+
+
+def _made_timing(trigger: Trigger, anchor_us: int) -> Timing:
     if _has_power(type(trigger), Anchored):
         trigger = cast("Anchored", trigger).anchored(from_us(anchor_us))
     if is_arithmetic(trigger):

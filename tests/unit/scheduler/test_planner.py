@@ -321,6 +321,13 @@ def test_skipped_ranges_that_are_enumerated_only_in_part_are_marked_too() -> Non
 # --- jitter, first times, finished --------------------------------------------------------------
 
 
+def test_one_trigger_has_a_timing_for_each_anchor() -> None:
+    trigger = IntervalTrigger(seconds=10)
+    anchors = [START_US, START_US + 3 * SECOND, START_US, START_US + 3 * SECOND]
+    first = [timing_of(trigger, anchor_us).next_us(START_US) for anchor_us in anchors]
+    assert first == [START_US + 10 * SECOND, START_US + 13 * SECOND] * 2
+
+
 @given(
     st.integers(0, 10**9),
     st.sampled_from([EACH_SECOND, SECONDLY, Uneven(), CronTrigger(minute="*/7", timezone="UTC")]),
