@@ -21,7 +21,7 @@ _OPTIONS: Mapping[Kind, Mapping[str, Any]] = {
     "postgresql": {
         "settings": {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
     },
-    "redis": {},
+    "redis": {"others": {"appendfsync": "everysec"}},
 }
 """In what the servers differ from those of the tests."""
 
