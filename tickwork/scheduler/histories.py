@@ -12,8 +12,6 @@ from tickwork.scheduler.held import Held
 __all__ = ["Histories"]
 
 _ALL = Keep.ALL
-_PIECE = 200
-"""How many tasks are looked at between two ticks, since a store may have to look at each alone."""
 
 
 class Histories:
@@ -69,7 +67,7 @@ class Histories:
 
     def prune(self, now_us: int) -> bool:
         """Forget one piece, so that the loop never waits long; return whether there is more."""
-        names = list(islice(self._kept, _PIECE))
+        names = list(islice(self._kept, self._batch))
         piece = {name: self._kept[name] for name in names}
         request = PruneRequest(piece, now_us - self._result_ttl_us, self._batch, now_us)
         if self._store.prune(request) >= self._batch:

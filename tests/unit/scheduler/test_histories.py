@@ -21,11 +21,11 @@ class Pruned:
 
 def histories(store: Pruned) -> Histories:
     """Return the histories of a store from which something is forgotten once a minute."""
-    settings: dict[str, Any] = {"max_history": 5, "result_ttl_us": SECOND, "batch": 1_000}
+    settings: dict[str, Any] = {"max_history": 5, "result_ttl_us": SECOND, "batch": 200}
     return Histories(cast("Store", store), prune_us=60 * SECOND, **settings)
 
 
-def test_a_few_tasks_are_looked_at_each_time_and_none_twice() -> None:
+def test_a_batch_of_tasks_is_looked_at_each_time_and_none_twice() -> None:
     store = Pruned()
     kept = histories(store)
     names = [f"task-{number}" for number in range(450)]
