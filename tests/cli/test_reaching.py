@@ -140,9 +140,12 @@ def _plain(folder: Path) -> Callable[..., tuple[int, str]]:
 def test_a_plain_install_has_all_that_needs_no_more(store: str, tmp_path: Path) -> None:
     call = _plain(tmp_path)
     where = ("--store", store)
+    # In a process of its own it goes by the real time, at which more or less is overdue.
+    codes = {"doctor": {10, 11}}
     for words in (["tasks"], ["show", "greet"], ["pause", "greet"], ["doctor"]):
         code, text = call(*words, *where)
-        assert (code, "Error" in text) == (10 if words == ["doctor"] else 0, False)
+        assert code in codes.get(words[0], {0})
+        assert "Error" not in text
     code, text = call("export", *where)
     assert (code, text) == (
         2,

@@ -138,9 +138,10 @@ def test_an_idle_step_reads_a_little(crowd: Crowd, step: str) -> None:
     with explained(crowd.engine) as plans:
         IDLE[step](crowd.bench)
     crowd.check(plans)
-    # To sort the one row that there can be is as good as to walk along an index.
+    # To sort the few rows that there can be is as good as to walk along an index. How many it takes
+    # for them depends on which rows ANALYZE came across.
     rows = [int(each) for plan in plans for each in re.findall(r"Sort +\(.*rows=(\d+)", plan)]
-    assert step == "shutdown" or max(rows, default=0) <= 1, plans
+    assert step == "shutdown" or max(rows, default=0) <= 10, plans
 
 
 def test_planning_leasing_and_finishing_use_indexes(crowd: Crowd) -> None:
