@@ -4,7 +4,7 @@
 --   tasks, runs, nodes: [field, how its text begins, ...]; '' for one that must be absent
 --   advanced: [task, its text, ...], of tasks that planning has moved on: each was of the revision
 --   before
---   changes: how many there were of tasks when they were looked at, where that is known
+--   changes: how many there were of tasks when those were looked at; if no more since, all stand
 --   lengths: [[order, min, max, length], ...]
 --   notes: [run, fence, progress, log, ...], lines of texts or ''; dropped where they are too late
 --   marks: [run, fence, added text, ...]; lingering, ends: the same
@@ -70,29 +70,26 @@ end
 
 local heads_before = {} -- of the texts that planning has made; most of a step are alike
 
--- Find the tasks that aren't what they were when planning looked at them.
-local function behind(advanced, lost)
-  local texts = values_of(TASKS, column(advanced, 2, 1))
-  for at = 1, #texts do
-    local new = advanced[2 * at]
+-- How the texts of tasks began before planning moved these on, as `standing` takes it.
+local function as_they_were(advanced)
+  local expected = {}
+  for at = 1, #advanced, 2 do
+    local new = advanced[at + 1]
     local head = sub(new, 1, find(new, '\n', 1, true))
-    local before = heads_before[head]
-    if not before then
+    if not heads_before[head] then
       local generation, revision = match(head, '^(%S+) (%d+) ')
-      before = generation .. ' ' .. revision - 1 .. ' '
-      heads_before[head] = before
+      heads_before[head] = generation .. ' ' .. revision - 1 .. ' '
     end
-    if not texts[at] or sub(texts[at], 1, #before) ~= before then
-      lost[#lost + 1] = advanced[2 * at - 1]
-    end
+    expected[at], expected[at + 1] = advanced[at], heads_before[head]
   end
+  return expected
 end
 
 local lost_tasks, lost_runs, others = {}, {}, {}
 local advanced = change.advanced or {}
 standing(TASKS, change.tasks, lost_tasks)
 if #advanced > 0 and redis.call('GET', CHANGES) ~= change.changes then
-  behind(advanced, lost_tasks)
+  standing(TASKS, as_they_were(advanced), lost_tasks)
 end
 standing(RUNS, change.runs, lost_runs)
 standing(NODES, change.nodes, others)
