@@ -6,7 +6,7 @@ have one are left for the next time. Nor is a run forgotten that something still
 that is still leased.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from tickwork.model.policies import TERMINAL, ScheduleState
@@ -42,9 +42,28 @@ def _old(session: Session, request: PruneRequest) -> list[Document]:
     old = {run["_id"]: run for run in _expired(session, request)}
     if len(old) < request.limit:
         old.update((run["_id"], run) for run in _aged(session, request))
-    if len(old) < request.limit:
-        old.update((run["_id"], run) for run in _surplus(session, request.histories))
+    for task_id, kept in _longer(session, request.histories):
+        if len(old) >= request.limit:
+            break
+        surplus = session.runs.find(
+            {"task_id": task_id, **_OVER}, ["task_id"], order=[("_id", -1)], offset=kept
+        )
+        old.update((run["_id"], run) for run in reversed(surplus))
     return list(old.values())
+
+
+def _longer(session: Session, histories: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield the few tasks that have more runs than are kept, and how many are."""
+    alike: dict[int, list[str]] = {}
+    for task_id, kept in histories.items():
+        alike.setdefault(kept, []).append(task_id)
+    counted = {"$group": {"_id": "$task_id", "runs": {"$sum": 1}}}
+    for kept, names in alike.items():
+        too_many = {"$match": {"runs": {"$gt": kept}}}
+        for some in chunks(names):
+            theirs = {"$match": {"task_id": {"$in": some}}}
+            for found in session.runs.groups(theirs, counted, too_many):
+                yield found["_id"], kept
 
 
 def _expired(session: Session, request: PruneRequest) -> list[Document]:
@@ -77,19 +96,6 @@ def _aged(session: Session, request: PruneRequest) -> list[Document]:
 def _is_aged(run: Document, before_us: int) -> bool:
     ended = run["state"] in _TERMINAL and run.get("finished_us", 0) < before_us
     return ended and not any(name in run for name in (*_LINKED, "expires_us"))
-
-
-def _surplus(session: Session, histories: Mapping[str, int]) -> Iterable[Document]:
-    """Return the runs of tasks beyond those that are to be kept, oldest first."""
-    for some in chunks(list(histories)):
-        lists: dict[str, list[Document]] = {}
-        runs = session.runs.find(
-            {"task_id": {"$in": some}, **_OVER}, ["task_id"], order=[("_id", 1)]
-        )
-        for run in runs:
-            lists.setdefault(run["task_id"], []).append(run)
-        for task_id, each in lists.items():
-            yield from each[: max(0, len(each) - histories[task_id])]
 
 
 def _forgettable(session: Session, runs: Sequence[Document]) -> list[str]:
