@@ -26,6 +26,7 @@ class Histories:
         self._prune_us = prune_us
         self._batch = batch
         self._kept: dict[str, int] = {}
+        self._looked_at: dict[str, int] = {}
         self._planned: dict[str, int] = {}
         self._pruned_at_us = 0
         self._expires_until_us = 0
@@ -61,19 +62,22 @@ class Histories:
 
     def next_us(self) -> int | None:
         """Return when there is something to forget."""
-        if self._kept or self._expires_until_us > self._pruned_at_us:
+        if self._looked_at or self._kept or self._expires_until_us > self._pruned_at_us:
             return self._pruned_at_us + self._prune_us
         return None
 
     def prune(self, now_us: int) -> bool:
         """Forget one piece, so that the loop never waits long; return whether there is more."""
-        names = list(islice(self._kept, self._batch))
-        piece = {name: self._kept[name] for name in names}
+        if not self._looked_at:
+            # Of what ends from now on, the next time: else there might never be an end.
+            self._looked_at, self._kept = self._kept, {}
+        names = list(islice(self._looked_at, self._batch))
+        piece = {name: self._looked_at[name] for name in names}
         request = PruneRequest(piece, now_us - self._result_ttl_us, self._batch, now_us)
         if self._store.prune(request) >= self._batch:
             return True
         for name in names:
-            del self._kept[name]
-        if not self._kept:
+            del self._looked_at[name]
+        if not self._looked_at:
             self._pruned_at_us = now_us
         return False

@@ -49,3 +49,23 @@ def test_there_is_something_to_do_at_once_until_all_were_looked_at() -> None:
     assert next_us <= now_us
     kept.prune(now_us)
     assert kept.next_us() is None
+
+
+def test_what_ends_while_histories_are_looked_at_waits_for_the_next_time() -> None:
+    store = Pruned()
+    kept = histories(store)
+    names = [f"task-{number}" for number in range(450)]
+    now_us = 1_000 * SECOND
+    for name in names:
+        kept.note(name, None)
+    for _ in range(3):
+        assert kept.is_due(now_us)
+        kept.prune(now_us)
+        for name in names:
+            kept.note(name, None)
+    assert not kept.is_due(now_us)
+    assert kept.next_us() == now_us + 60 * SECOND
+    for _ in range(3):
+        kept.prune(now_us + 60 * SECOND)
+    assert [len(each.histories) for each in store.asked] == 2 * [200, 200, 50]
+    assert [name for each in store.asked for name in each.histories] == 2 * names
