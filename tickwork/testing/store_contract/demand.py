@@ -385,6 +385,17 @@ class DemandContract(StoreCase):
             bench.finish(Note(run.id, run.fence, log="[]"))
             assert bench.run(run) == replace(ended, log="[]")
 
+    def test_what_a_run_says_as_it_is_given_back_is_kept(self) -> None:
+        with self.bench() as bench:
+            runs = bench.leased(task("begun"), task("not begun"))
+            bench.finish(*(Note(run.id, run.fence, "1", '["before"]') for run in runs))
+            bench.finish(
+                *(Note(run.id, run.fence, "2", '["before","after"]') for run in runs),
+                *(given_back(run, started=run is runs[0]) for run in runs),
+            )
+            said = [(each.run.progress, each.run.log) for each in bench.lease().leased]
+            assert said == [("2", '["before","after"]')] * 2
+
     def test_late_notes_are_dropped(self) -> None:
         """Without a word, and without harm to the rest of the batch."""
         with self.bench() as bench:

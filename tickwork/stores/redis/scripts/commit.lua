@@ -205,7 +205,8 @@ end
 local rewritten = change.rewritten or {}
 found = values_of(RUNS, column(rewritten, 2, 1))
 for at = 1, #found do
-  local said = match(found[at] or '', '^[^\n]*\n[^\n]*(\n.*)$')
+  local text = current[rewritten[2 * at - 1]] or found[at] or ''
+  local said = match(text, '^[^\n]*\n[^\n]*(\n.*)$')
   rewritten[2 * at] = rewritten[2 * at] .. (said or '')
 end
 
