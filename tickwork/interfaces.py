@@ -240,6 +240,9 @@ class StoreEnvironment(NamedTuple):
 class Store(Protocol):
     """Keeps tasks, runs and nodes; each method is one atomic step.
 
+    Of many tasks or runs, `plan` and `finish` may take several, each of them whole for its tasks
+    and runs.
+
     Synchronous and safe to call from several threads and, where `persistent`, from several
     processes. A step happens whole or not at all. When a step raises `StoreUnavailableError`, it
     isn't known which, and the caller may repeat it: each is written so that a repetition does
@@ -292,7 +295,7 @@ class Store(Protocol):
         """
 
     def plan(self, request: PlanRequest) -> PlanReply:
-        """Turn due tasks into runs: all or nothing for each task, and for the answer as a whole.
+        """Turn due tasks into runs: all or nothing for each task.
 
         Qualifying: tasks that are eligible and have `wake_us` <= `now_us` (scheduled ones that are
         due, and those whose pause is over), the longest due first. Each moves on as decided, if its
@@ -303,7 +306,8 @@ class Store(Protocol):
         Cost: that of the due rows, found through an index.
 
         Raises:
-            LeaseLostError: the node isn't registered (any more); nothing was planned.
+            LeaseLostError: the node isn't registered (any more). What was leased to it by then is
+                taken over as all that it had.
         """
 
     def lease(self, request: LeaseRequest) -> LeaseReply:

@@ -4,7 +4,13 @@ Nearly always all leases of a batch still hold, and nothing follows for the task
 less is active: a script adds to the runs what is new and counts, and nobody reads anything. Where
 it finds a lease lost, or runs that wait for others to end, it does nothing and says so; these are
 then looked at, and the batch is written with what follows from them.
+
+Many ends are written in parts, each with what follows from it: the server writes one while the next
+is put together.
 """
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 from tickwork.model.json_text import to_text
 from tickwork.model.policies import TERMINAL, RunState
@@ -20,7 +26,7 @@ from tickwork.stores.redis.changing import Change
 from tickwork.stores.redis.layout import word
 from tickwork.stores.redis.letting_go import Departures, let_go, offer_again
 from tickwork.stores.redis.run_texts import KeptRun, note_lines
-from tickwork.stores.redis.session import Lost, Session
+from tickwork.stores.redis.session import PART, Lost, Session
 
 __all__ = ["finish"]
 
@@ -29,12 +35,20 @@ _Entry = Mark | GivenBack | Finished
 
 def finish(session: Session, batch: Batch, *, exactly: bool = False) -> frozenset[str]:
     """Do a store's `finish`; where told, runs wait even if their end was asked for."""
-    rejected: frozenset[str] = frozenset()
-    looked_at: set[str] = set()
-    holding = batch
     if _is_odd(batch) or any(each.follows for each in batch.finished):
         # What follows is asked only about runs that are ended by this.
         holding, rejected = _sorted_out(session, batch)
+        return rejected | _written(session, holding, exactly=exactly)
+    if len(batch.finished) > PART and session.server.streams:
+        return _written_in_parts(session, batch, exactly=exactly)
+    return _written(session, batch, exactly=exactly)
+
+
+def _written(session: Session, batch: Batch, *, exactly: bool) -> frozenset[str]:
+    """Write a batch; return the ids of the runs whose lease was lost."""
+    rejected: frozenset[str] = frozenset()
+    looked_at: set[str] = set()
+    holding = batch
 
     def step() -> frozenset[str]:
         nonlocal holding, rejected
@@ -49,6 +63,32 @@ def finish(session: Session, batch: Batch, *, exactly: bool = False) -> frozense
         return rejected
 
     return session.persistently(step)
+
+
+def _written_in_parts(session: Session, batch: Batch, *, exactly: bool) -> frozenset[str]:
+    """Do `_written` for a batch with many ends, none of which tells its task anything."""
+    sent: list[tuple[Batch, Change]] = []
+    with session.server.stream() as stream:
+        for part in _parts(batch):
+            change = _change(session, part, set(), exactly=exactly)
+            session.begin(stream, change)
+            sent.append((part, change))
+        answers = stream.answers()
+    rejected: frozenset[str] = frozenset()
+    for (part, change), answer in zip(sent, answers, strict=True):
+        try:
+            session.outcome(change, answer)
+        except Lost:
+            rejected |= _written(session, part, exactly=exactly)
+    return rejected
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """Yield a batch in parts; what happened before the ends stands in the first one."""
+    ends = batch.finished
+    yield replace(batch, finished=ends[:PART])
+    for start in range(PART, len(ends), PART):
+        yield Batch(batch.after_run, finished=ends[start : start + PART])
 
 
 def _is_odd(batch: Batch) -> bool:

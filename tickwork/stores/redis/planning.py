@@ -2,8 +2,15 @@
 
 It reads the tasks that are due, decides, and writes those that nobody has changed meanwhile: a task
 that was is left out, and the others are written without it.
+
+Many tasks are written in parts, each whole or not at all, with runs and a lease of its own: while
+the server writes one part, the next is decided about. To wait for the server once at the end, with
+all that is to be written, took a sixth longer.
 """
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from tickwork.errors import StoreUnavailableError
@@ -22,7 +29,7 @@ from tickwork.model.steps import (
 from tickwork.stores.redis.changing import Change, let_through
 from tickwork.stores.redis.layout import instant_of, instant_word, word
 from tickwork.stores.redis.server import split
-from tickwork.stores.redis.session import Lost, Session
+from tickwork.stores.redis.session import PART, Lost, Session
 from tickwork.stores.redis.slots import free_slots
 from tickwork.stores.redis.texts import KeptTask, kept_tasks
 
@@ -37,11 +44,11 @@ def plan(session: Session, request: PlanRequest) -> PlanReply:
     if not due.tasks:
         return PlanReply(next_us=due.next_us)
     planning = _Planning(session, request, due)
-    # All decisions come first: if one raises, nothing has happened yet.
-    for entry, kept in due.tasks:
-        planning.consider(entry, kept)
-    more = len(due.tasks) == request.limit
-    return planning.commit(None if more else due.next_us, more=more)
+    if session.server.streams and len(due.tasks) > PART:
+        planning.plan_in_parts()
+    else:
+        planning.plan_at_once()
+    return planning.reply()
 
 
 class _Due(NamedTuple):
@@ -100,19 +107,49 @@ class _Planned:
 
 
 class _Planning:
-    """One step that plans."""
+    """One call that plans."""
 
     def __init__(self, session: Session, request: PlanRequest, due: _Due) -> None:
         self._session = session
         self._request = request
-        self._fence = due.fence
-        self._changes = due.changes
+        self._due = due
         self._capacity = dict(request.capacity)
         self._deferred: list[tuple[str, Deferral]] = []
         self._stays_due: list[int | None] = []
-        self._planned: dict[str, _Planned] = {}
+        self._parts: list[_Part] = []
 
-    def consider(self, entry: str, kept: KeptTask) -> None:
+    def plan_at_once(self) -> None:
+        """Plan everything in one step."""
+        [part] = self._parts_of(1)
+        part.write()
+
+    def plan_in_parts(self) -> None:
+        """Decide about a part while the server writes the one before."""
+        sent: list[tuple[_Part, Change]] = []
+        with self._session.server.stream() as stream:
+            for part in self._parts_of(-(-len(self._due.tasks) // PART)):
+                if part.planned:
+                    change = part.change()
+                    self._session.begin(stream, change, self._request.node)
+                    sent.append((part, change))
+            answers = stream.answers()
+        for (part, change), answer in zip(sent, answers, strict=True):
+            part.write(partial(self._session.outcome, change, answer, self._request.node))
+
+    def _parts_of(self, count: int) -> "Iterator[_Part]":
+        """Yield what is due, decided about, in so many parts."""
+        tasks = self._due.tasks
+        size = -(-len(tasks) // count)
+        for number, start in enumerate(range(0, len(tasks), size)):
+            # As many fences as tasks are ours.
+            part = _Part(self._session, self._request, self._due.fence + number, self._due.changes)
+            self._parts.append(part)
+            # All decisions come first: if one raises, nothing of the part has happened yet.
+            for entry, kept in tasks[start : start + size]:
+                self._consider(entry, kept, part)
+            yield part
+
+    def _consider(self, entry: str, kept: KeptTask, part: "_Part") -> None:
         """Decide about a task; nothing is written yet."""
         task = kept.record
         definition = task.definition
@@ -124,7 +161,7 @@ class _Planning:
             self._defer(task, decision)
             return
         planned = _Planned(kept, entry, task.state)
-        planned.runs = self._runs(kept, definition, decision)
+        planned.runs = self._runs(kept, definition, decision, part.fence)
         task.state = decision.state
         task.fire_us = decision.fire_us
         task.due_us = decision.due_us
@@ -132,65 +169,39 @@ class _Planning:
         task.catchup_us = decision.catchup_us
         task.problem = None
         task.revision += 1
-        self._planned[kept.id_word] = planned
+        part.planned[kept.id_word] = planned
 
     def _defer(self, task: TaskRecord, deferral: Deferral) -> None:
         self._deferred.append((task.id, deferral))
         self._stays_due.append(task.due_us)
 
-    def _runs(self, kept: KeptTask, definition: Definition, decision: Plan) -> list[RunRecord]:
+    def _runs(
+        self, kept: KeptTask, definition: Definition, decision: Plan, fence: int
+    ) -> list[RunRecord]:
         request, task = self._request, kept.record
         may_lease = definition.concurrency_key is None
         made = []
         for each in free_slots(self._session, kept, decision.runs):
-            node, fence = None, 0
+            node, lease = None, 0
             if each.state is _PENDING:
                 free = self._capacity.get(definition.executor, 0) if may_lease else 0
                 if free > 0 and not each.queued:
                     self._capacity[definition.executor] = free - 1
-                    node, fence = request.node, self._fence
+                    node, lease = request.node, fence
                 task.active += 1
                 task.made += each.source is _SCHEDULED
                 task.queued += each.queued
-            made.append(new_run(each, task, request.new_id(), request.now_us, node, fence))
+            made.append(new_run(each, task, request.new_id(), request.now_us, node, lease))
         return made
 
-    def commit(self, next_us: int | None, *, more: bool) -> PlanReply:
-        """Write what was decided, without the tasks that were changed meanwhile."""
-        entered: frozenset[str] = frozenset()
-        while self._planned:
-            try:
-                entered = self._session.commit(self._change(), self._request.node)
-                break
-            except Lost as lost:
-                if not lost.tasks:
-                    # Nothing else was to be compared.
-                    raise StoreUnavailableError(f"Redis refused to plan: {lost}") from lost
-                for each in lost.tasks:
-                    del self._planned[each]
-                more = True
-        for planned in self._planned.values() if entered else ():
-            for run in planned.runs:
-                if run.id in entered:
-                    let_through(run)
-        return self._reply(next_us, more=more)
-
-    def _change(self) -> Change:
-        change = self._session.change()
-        change.changes = self._changes
-        leased: list[str] = []
-        for planned in self._planned.values():
-            change.advance(planned.kept, planned.entry, planned.was)
-            change.make(planned.runs, planned.kept)
-            leased += [run.id for run in planned.runs if run.node is not None]
-        change.grant(word(self._request.node), self._fence, leased)
-        return change
-
-    def _reply(self, next_us: int | None, *, more: bool) -> PlanReply:
+    def reply(self) -> PlanReply:
+        """Return what has become of all parts."""
+        more = len(self._due.tasks) == self._request.limit
+        more |= any(part.lost for part in self._parts)
         leased: list[Leased] = []
         recorded: list[RunRecord] = []
-        instants = [next_us, *self._stays_due]
-        for planned in self._planned.values():
+        instants = [self._due.next_us, *self._stays_due]
+        for planned in chain.from_iterable(part.planned.values() for part in self._parts):
             definition = planned.kept.record.definition
             instants.append(planned.kept.record.due_us)
             for run in planned.runs:
@@ -201,3 +212,50 @@ class _Planning:
         known = [each for each in instants if each is not None]
         first = min(known) if known and not more else None
         return PlanReply(leased, recorded, self._deferred, first, more)
+
+
+class _Part:
+    """Tasks that are written together. `lost` says that some were changed meanwhile."""
+
+    def __init__(self, session: Session, request: PlanRequest, fence: int, changes: str) -> None:
+        self.fence = fence
+        self.planned: dict[str, _Planned] = {}
+        self.lost = False
+        self._session = session
+        self._node = request.node
+        self._changes = changes
+
+    def change(self) -> Change:
+        """Return what is to be written."""
+        change = self._session.change()
+        change.changes = self._changes
+        leased: list[str] = []
+        for planned in self.planned.values():
+            change.advance(planned.kept, planned.entry, planned.was)
+            change.make(planned.runs, planned.kept)
+            leased += [run.id for run in planned.runs if run.node is not None]
+        change.grant(word(self._node), self.fence, leased)
+        return change
+
+    def write(self, outcome: Callable[[], frozenset[str]] | None = None) -> None:
+        """Write what was decided, without the tasks that were changed meanwhile.
+
+        `outcome` tells that of a first attempt.
+        """
+        commit = partial(self._session.commit, node=self._node)
+        entered: frozenset[str] = frozenset()
+        while self.planned:
+            try:
+                entered = outcome() if outcome else commit(self.change())
+                break
+            except Lost as lost:
+                if not lost.tasks:
+                    # Nothing else was to be compared.
+                    raise StoreUnavailableError(f"Redis refused to plan: {lost}") from lost
+                for each in lost.tasks:
+                    del self.planned[each]
+                self.lost, outcome = True, None
+        for planned in self.planned.values() if entered else ():
+            for run in planned.runs:
+                if run.id in entered:
+                    let_through(run)

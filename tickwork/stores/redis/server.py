@@ -8,7 +8,7 @@ have been told to decode them in its own way.
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -24,7 +24,7 @@ from redis.retry import Retry
 from tickwork.errors import InvalidInputError, StoreUnavailableError
 from tickwork.stores.redis.layout import KEYS, key_names
 
-__all__ = ["SEPARATOR", "Server", "split"]
+__all__ = ["SEPARATOR", "Server", "Stream", "split"]
 
 logger = logging.getLogger("tickwork.stores.redis")
 
@@ -32,6 +32,7 @@ SEPARATOR = "\x1e"
 _IDLE_S = 30
 """After how long a connection is tried before it is used."""
 
+_OFTEN = ("due", "lease", "commit")
 _PARTS = {
     "due": ("common", "eligible"),
     "lease": ("common", "eligible"),
@@ -106,6 +107,8 @@ class Server:
         with translated():
             self._client.ping()
         self._warn_of_eviction()
+        if not self._given:
+            self._tell_scripts()
 
     def is_used(self) -> bool:
         """Whether there is anything under our prefix."""
@@ -143,9 +146,32 @@ class Server:
         """
         return self._run(name, self._keys, arguments)
 
+    @property
+    def streams(self) -> bool:
+        """Whether scripts are sent one behind the other, before those before have answered."""
+        return not self._given
+
+    @contextmanager
+    def stream(self) -> Iterator["Stream"]:
+        """Send scripts one behind the other; the server does one while the next is put together.
+
+        Once left by an error, nobody knows which of them took effect.
+        """
+        pool = self.client.connection_pool
+        with translated():
+            connection = pool.get_connection()
+        try:
+            yield Stream(self, connection)
+        except BaseException:
+            # What it answers, or what is left of a request, is nothing for the next one.
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
     def _run(self, name: str, keys: Sequence[bytes], arguments: Sequence[str]) -> list[Any]:
         digest, text = _script(name)
-        rest = (len(keys), *keys, *(each.encode() for each in arguments))
+        rest = _rest(keys, arguments)
         client = self.client
         with translated():
             try:
@@ -154,6 +180,11 @@ class Server:
                 # The server was started anew, or is another one: this text it will remember.
                 answer = client.execute_command("EVAL", text, *rest, NEVER_DECODE=True)
         return list(answer)
+
+    def send(self, connection: Any, name: str, arguments: Sequence[str]) -> None:
+        """Send a script on a connection, for which it then has an answer."""
+        with translated():
+            connection.send_command("EVALSHA", _script(name)[0], *_rest(self._keys, arguments))
 
     def _made(self) -> Any:
         try:
@@ -166,6 +197,13 @@ class Server:
             )
         except ValueError as error:
             raise InvalidInputError(f"{self.url} is not the URL of a Redis: {error}") from error
+
+    def _tell_scripts(self) -> None:
+        """Have the server know what each tick runs: the first one needn't wait for that."""
+        with self._client.pipeline(transaction=False) as pipeline, suppress(RedisError, OSError):
+            for name in _OFTEN:
+                pipeline.script_load(_script(name)[1])
+            pipeline.execute()
 
     def _warn_of_eviction(self) -> None:
         try:
@@ -180,6 +218,45 @@ class Server:
                 self.url,
                 policy,
             )
+
+
+class Stream:
+    """Scripts that are sent one behind the other on a connection of ours."""
+
+    def __init__(self, server: Server, connection: Any) -> None:
+        self._server = server
+        self._connection = connection
+        self._sent: list[tuple[str, Sequence[str]]] = []
+
+    def send(self, name: str, *arguments: str) -> None:
+        """Send a script, whose turn comes when those before it are done."""
+        self._server.send(self._connection, name, arguments)
+        self._sent.append((name, arguments))
+
+    def answers(self) -> list[list[Any]]:
+        """Wait for all scripts; return the parts of the answer of each.
+
+        Raises:
+            StoreUnavailableError: which of them took effect isn't known.
+        """
+        answers = [self._answer() for _ in self._sent]
+        return [
+            # A script that the server doesn't know has done nothing.
+            self._server.change(name, *arguments) if answer is None else answer
+            for (name, arguments), answer in zip(self._sent, answers, strict=True)
+        ]
+
+    def _answer(self) -> list[Any] | None:
+        with translated():
+            try:
+                return list(self._connection.read_response(disable_decoding=True))
+            except NoScriptError:
+                return None
+
+
+def _rest(keys: Sequence[bytes], arguments: Sequence[str]) -> tuple[int | bytes, ...]:
+    """Return what is said behind the name of a script."""
+    return (len(keys), *keys, *(each.encode() for each in arguments))
 
 
 def _refuse_others(where: Any) -> None:

@@ -15,13 +15,16 @@ from tickwork.model.json_text import to_text
 from tickwork.stores.redis.changing import Change
 from tickwork.stores.redis.layout import id_entry, id_of, instant_word, word
 from tickwork.stores.redis.run_texts import KeptRun, kept_runs
-from tickwork.stores.redis.server import Server, split
+from tickwork.stores.redis.server import Server, Stream, split
 from tickwork.stores.redis.texts import KeptTask, kept_tasks
 
-__all__ = ["Lost", "Session", "pieces"]
+__all__ = ["PART", "Lost", "Session", "pieces"]
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
+
+PART = 64
+"""How many tasks are planned, or ends written, by one of several steps that follow each other."""
 
 _PIECE = 4_000
 _TRIES = 50
@@ -156,6 +159,15 @@ class Session:
         name = word(node)
         arguments = change.arguments(self.server.hint)
         answer = self.server.change("commit", name, self.epoch(name), *arguments)
+        return self.outcome(change, answer, node)
+
+    def begin(self, stream: Stream, change: Change, node: str = "") -> None:
+        """Begin what `commit` does; the answer of the stream tells its outcome."""
+        name = word(node)
+        stream.send("commit", name, self.epoch(name), *change.arguments(self.server.hint))
+
+    def outcome(self, change: Change, answer: Sequence[bytes], node: str = "") -> frozenset[str]:
+        """Return, or raise, what `commit` does, from the answer to it."""
         self.refuse(answer, node)
         if answer[0] == b"lost":
             tasks, runs, others = map(split, answer[1:])

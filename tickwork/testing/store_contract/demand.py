@@ -386,6 +386,7 @@ class DemandContract(StoreCase):
             assert bench.run(run) == replace(ended, log="[]")
 
     def test_what_a_run_says_as_it_is_given_back_is_kept(self) -> None:
+        """That of an attempt that has failed, whose last lines come with its end."""
         with self.bench() as bench:
             runs = bench.leased(task("begun"), task("not begun"))
             bench.finish(*(Note(run.id, run.fence, "1", '["before"]') for run in runs))

@@ -28,7 +28,7 @@ return { write_lock(name, {
   expires = later(now, ARGV[5]),
   kept = label ~= '' and ARGV[7] or lock and lock.kept or NONE,
   forgotten = label ~= '' and later(now, ARGV[8]) or lock and lock.forgotten or NONE,
-  fence = next_fence(),
+  fence = next_fence(1),
   owner = owner,
   about = ARGV[3],
 }, lapse) }

@@ -81,16 +81,16 @@ local function refusal(node, epoch)
 end
 
 -- Greater than all before, also if the server has lost what it was told last: it tells the time.
-local function next_fence()
+-- The `count` that begin with it are the caller's.
+local function next_fence(count)
   local time = redis.call('TIME')
   local fence = time[1] * 1000000 + time[2]
   local last = tonumber(redis.call('GET', FENCE) or '0')
   if fence <= last then
     fence = last + 1
   end
-  local text = string.format('%.0f', fence)
-  redis.call('SET', FENCE, text)
-  return text
+  redis.call('SET', FENCE, string.format('%.0f', fence + count - 1))
+  return string.format('%.0f', fence)
 end
 
 -- Whether a client's library has sent the same step again, its answer being lost.

@@ -57,5 +57,5 @@ for at = 1, #definitions do
   end
   definitions[at] = places[text]
 end
-return { 'due', upcoming, next_fence(), redis.call('GET', CHANGES) or '', joined(entries),
+return { 'due', upcoming, next_fence(#entries), redis.call('GET', CHANGES) or '', joined(entries),
   joined(values_of(TASKS, ids)), joined(definitions), joined(texts) }

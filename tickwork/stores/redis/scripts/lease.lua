@@ -80,7 +80,7 @@ local ids, owners = {}, {}
 for at = 1, #entries do
   ids[at], owners[at] = string.match(entries[at], '\n%d+\n([^\n]*)\n([^\n]*)\n')
 end
-local fence = #ids > 0 and next_fence() or '0'
+local fence = #ids > 0 and next_fence(1) or '0'
 local texts, written = values_of(RUNS, ids), {}
 local answer = { ids = {}, texts = {}, owners = {} }
 for at = 1, #ids do
