@@ -1,8 +1,10 @@
 """How many one-second tasks a scheduler keeps up with: the largest number with 99 % on time.
 
 Each number that is tried has a process, and an empty store, of its own; see `steady`. A number for
-which the process fails is too large. The time for the search is bounded: the page says how close
-together the largest good and the smallest bad number came.
+which the process fails is too large. One that misses, but isn't hopeless, is tried three times, and
+the middle one counts: a moment in which the machine does something else shouldn't decide. The time
+for the search is bounded: the page says how close together the largest good and the smallest bad
+number came.
 """
 
 import time
@@ -18,9 +20,10 @@ from bench.workloads.stage import ChildFailedError, in_child
 __all__ = ["measure", "searched"]
 
 _WANTED_PERCENT = 99.0
+_HOPELESS_PERCENT = 10.0
 _FIRST: Mapping[Kind, Mapping[str, int]] = {
     "memory": {
-        "tickwork": 20_000,
+        "tickwork": 25_000,
         "apscheduler": 9_000,
         "asyncz": 4_000,
         "floor": 50_000,
@@ -33,8 +36,8 @@ _FIRST: Mapping[Kind, Mapping[str, int]] = {
 _FIRST_ELSE = {"bare": 10_000, "apscheduler4": 60}
 """Where the search begins: near to what was found before, which saves steps."""
 
-_BUDGET = {"tickwork": 14}
-_BUDGET_ELSE = 10
+_BUDGET = {"tickwork": 28}
+_BUDGET_ELSE = 16
 """How many times as long as one number is looked at a search may take."""
 
 
@@ -55,9 +58,16 @@ def searched(spec: Spec, limits: tuple[str, ...]) -> dict[str, Any]:
             part = share / len(limits) if largest(_well(tried, limit)) else 1
             if tried and time.perf_counter() - since > budget_s * part:
                 break
-            tried[number] = _step(spec, number)
+            tried[number] = _tried(spec, number, limit)
         found |= _held(tried, limit)
     return found | {"steps": {str(number): step for number, step in tried.items()}}
+
+
+def _tried(spec: Spec, number: int, limit: str) -> dict[str, Any]:
+    steps = [_step(spec, number)]
+    if _HOPELESS_PERCENT <= steps[0].get(limit, 0.0) < _WANTED_PERCENT:
+        steps += [_step(spec, number) for _ in range(2)]
+    return sorted(steps, key=lambda step: step.get(limit, 0.0))[len(steps) // 2]
 
 
 def _step(spec: Spec, number: int) -> dict[str, Any]:
