@@ -23,7 +23,7 @@ __all__ = ["PART", "Lost", "Session", "pieces"]
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
-PART = 64
+PART = 128
 """How many tasks are planned, or ends written, by one of several steps that follow each other."""
 
 _PIECE = 4_000
