@@ -4,8 +4,9 @@
   anything else than N calls were made is an error, not a result.
 - Each measurement has a process of its own, peers in virtual environments of their own
   (`bench.environments`). What is shown is the median of two, or of three where the two differ, with
-  the least and the most. While a measurement runs, the processor time of everything else on the
-  machine is watched; where that disturbed it, it is made again.
+  the least and the most; of seven where a burst is over within a tenth of a second. While a
+  measurement runs, the processor time of everything else on the machine is watched; where that
+  disturbed it, it is made again.
 - Peers get what is best for them: no limit of misfires (nothing is dropped), their coroutine
   executor for coroutines, as many threads as ours (ten, APScheduler's default), their bulk
   operations where they have some. Nobody logs.

@@ -25,7 +25,7 @@ class Group:
     """One row of the results: a figure, who is compared in it, and what is to be reached.
 
     Of several targets all are to be reached. There are no more than `repeats` measurements of a
-    spec, and only two if these agree.
+    spec, and only two if these agree; more of what is over within a moment.
     """
 
     section: str

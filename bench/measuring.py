@@ -1,6 +1,7 @@
 """Making measurements: each in a process of its own, again where something else disturbed it.
 
-What two repeats agree on isn't measured a third time. A run is bounded: on a machine that others
+What two repeats agree on isn't measured a third time; what is over within a moment, which may be a
+bad one of the machine, is measured some times more. A run is bounded: on a machine that others
 use all the time, repeating what was disturbed would double its time for nothing, so there is little
 time for that (and none for what is measured once anyway); and when most of the time is used up,
 what is left is measured once.
@@ -35,6 +36,10 @@ _LONG_S = 20 * 60.0
 
 _AGREEMENT = 0.1
 
+_SHORT_S = 0.1
+_OFTEN = 7
+"""How often a burst that is over sooner than that is measured."""
+
 
 @dataclass(slots=True)
 class Measured:
@@ -61,12 +66,15 @@ class Measured:
         """Whether others were busy at one of the repeats."""
         return max(self.others, default=0.0) > QUIET
 
-    def settled(self, figure: str) -> bool:
+    def agreed(self, figure: str) -> bool:
         """Whether another repeat would tell nothing new."""
-        if self.error is not None:
-            return True
         values = self.values(figure)
         return len(values) > 1 and values[-1] - values[0] <= _AGREEMENT * values[-1]
+
+    def short(self, figure: str) -> bool:
+        """Whether this is a burst that was over within a moment."""
+        burst = self.spec.workload == "burst" and bool(self.results)
+        return burst and self.spec.count < _SHORT_S * self.median(figure)
 
 
 class _Measuring:
@@ -83,10 +91,16 @@ class _Measuring:
         """How long the run has taken so far."""
         return time.perf_counter() - self._since
 
-    def suffices(self, measured: Measured, figure: str) -> bool:
+    def suffices(self, measured: Measured, group: Group) -> bool:
         """Whether another repeat would tell nothing new, or take too long."""
-        late = self.elapsed_s > _LONG_S
-        return measured.settled(figure) or (late and bool(measured.results))
+        if measured.error is not None:
+            return True
+        done = len(measured.results)
+        if group.repeats == 1 or self.elapsed_s > _LONG_S:
+            return done > 0
+        if measured.short(group.figure):
+            return done >= _OFTEN
+        return done >= group.repeats or measured.agreed(group.figure)
 
     def add(self, measured: Measured, *, again: bool) -> None:
         """Measure once more; with `again`, the less disturbed of two attempts counts."""
@@ -140,10 +154,9 @@ def measure_all(
     for group in groups:
         fresh = [Measured(spec) for spec in group.specs if spec not in found]
         found |= {each.spec: each for each in fresh}
-        for _ in range(group.repeats):
-            for each in fresh:
-                if not measuring.suffices(each, group.figure):
-                    measuring.add(each, again=group.repeats > 1)
+        while left := [each for each in fresh if not measuring.suffices(each, group)]:
+            for each in left:
+                measuring.add(each, again=group.repeats > 1)
         minutes, seconds = divmod(int(measuring.elapsed_s), 60)
         for each in fresh:
             line = f"{minutes}:{seconds:02} {_progress(group, each)}"

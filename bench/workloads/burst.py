@@ -5,14 +5,19 @@ adding is part of it, and nobody begins before everything is there. A queue's jo
 by then, and resuming starts its worker.
 
 What adding has left behind is collected before the clock starts: where it would be collected within
-a short burst, which takes as long as a few hundred runs, was chance otherwise.
+a short burst, which takes as long as a few hundred runs, was chance otherwise. And all processors
+are kept busy until then: one that has idled for a twentieth of a second, in a virtual machine at
+least, may need a tenth of one to come to its speed, which is all that a short burst takes.
 """
 
 import gc
+import hashlib
+import os
 import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 from bench.contenders import Contender, Setup
@@ -25,6 +30,10 @@ __all__ = ["begin", "end", "measure"]
 _TIMEOUT_S = 300.0
 _EXTRA_S = 0.2
 """How long we wait for calls that should not come."""
+
+_WARM_S = 0.3
+_BLOCK = bytes(1_000_000)
+"""So much is hashed at a time, without the interpreter lock."""
 
 
 def measure(spec: Spec) -> dict[str, Any]:
@@ -47,9 +56,25 @@ def begin(
     made.add_once(function, spec.count, datetime.now(UTC) - timedelta(seconds=1))
     ready()
     gc.collect()
+    _keep_busy(_WARM_S)
     started_at = time.perf_counter()
     made.resume()
     return started_at
+
+
+def _keep_busy(seconds: float) -> None:
+    """Keep all processors busy."""
+    until = time.perf_counter() + seconds
+
+    def work() -> None:
+        while time.perf_counter() < until:
+            hashlib.sha256(_BLOCK).digest()
+
+    threads = [Thread(target=work) for _ in range(os.cpu_count() or 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def end(made: Contender, spec: Spec, started_at: float) -> dict[str, Any]:
