@@ -100,6 +100,9 @@ def _has_done_something(reply: Any, task_id: str) -> bool:
 
 def _concerns(store: Store, mishap: Mishap, request: Any) -> bool:
     assert isinstance(store, Reader)
+    if not mishap.before and isinstance(request, PlanRequest | LeaseRequest):
+        # Its reply will tell; who asked first would come behind others, who lease all meanwhile.
+        return True
     if isinstance(request, PlanRequest):
         task = store.get_task(mishap.task_id)
         return task is not None and task.due_us is not None and task.due_us <= request.now_us
