@@ -86,16 +86,18 @@ def add(connection: Connection, prefix: str, locks: Sequence[LockRecord]) -> Non
 def lost_commit(bench: Bench, *, done: bool) -> Iterator[None]:
     """Have the next commit of something written fail, before or after it is done."""
     engine = engine_of(bench)
-    written = False
+    # A hint that is owed from before goes through another one at any time.
+    writes: Connection | None = None
 
     def look(*args: Any) -> None:
-        nonlocal written
-        written = written or args[2].startswith(("INSERT", "UPDATE", "DELETE"))
+        nonlocal writes
+        if args[2].startswith(("INSERT", "UPDATE", "DELETE")):
+            writes = args[0]
 
     def lose(connection: Connection) -> None:
-        nonlocal written
-        if written:
-            written = False
+        nonlocal writes
+        if connection is writes:
+            writes = None
             if done:
                 connection.connection.dbapi_connection.commit()  # type: ignore[union-attr]
             raise OperationalError("COMMIT", None, ConnectionError("no answer"))

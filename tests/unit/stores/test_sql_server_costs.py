@@ -1,6 +1,7 @@
 """What a wake-up costs PostgreSQL: that of what is due, however much is stored."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,12 +80,17 @@ class Crowd:
 
 @contextmanager
 def explained(engine: Engine) -> Iterator[list[str]]:
-    """Collect how the server goes about what a store sends."""
+    """Collect how the server goes about what this thread has a store send.
+
+    A hint that is owed from before is sent at any time, by another one.
+    """
     sent: list[tuple[str, Any]] = []
     found: list[str] = []
+    ours = threading.get_ident()
 
     def note(*args: Any) -> None:
-        sent.append((args[2], args[3]))
+        if threading.get_ident() == ours:
+            sent.append((args[2], args[3]))
 
     event.listen(engine, "before_cursor_execute", note)
     yield found
